@@ -1,0 +1,189 @@
+"""The interpreted cell: a value is appended to a list, and a take merges the list in bulk.
+
+Guarantee: nothing is lost or counted twice, whoever interrupts: a signal handler, a finaliser, another thread, an exception
+injected between two bytecodes. Nobody ever waits.
+Assumption: one C call on a list or dict, and one attribute store, cannot be cut in half; appends only ever add at the end.
+Races avoided: a take makes three commits, each a single C call or store and each repeatable: cut the values into a batch
+that stays at the head of the list; show a state that includes the batch and names it; drop the batch. Whoever finds
+a batch at the head finishes the job, and skips the merge if the state names that batch already. Values are never held
+in a local variable alone.
+The recorder appends first and looks at the dirty list afterwards, while a take leaves the dirty list first and cuts
+afterwards: so a value is in the cut, or its recorder sees that the cell must be listed again.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import repeat
+from operator import length_hint
+from typing import TYPE_CHECKING, Any, Final, SupportsFloat, final
+
+from mypy_extensions import mypyc_attr
+
+from metrics_sdk.core.cells import Cell
+from metrics_sdk.core.numbers import to_float
+from metrics_sdk.core.reasons import AFTER_SHUTDOWN, INVALID_VALUE, NEGATIVE, NON_FINITE, REASONS
+
+if TYPE_CHECKING:
+    from metrics_sdk.core.series import Series, State
+
+FOLD_AT: Final = 1024  # values after which the recorder takes its own cell; a power of two
+CAP: Final = 65536  # values that a cell holds at most, when takes are held up
+
+_INT64_MAX: Final = 9223372036854775807
+
+
+@mypyc_attr(native_class=False)
+class Batch(list):  # type: ignore[type-arg]
+    """Values that were cut from a cell's list together, merged together, and named by the state that includes them."""
+
+
+@final
+class Drop:
+    """A dropped value, appended in the place of the value so that drops are exact in the same way."""
+
+    def __init__(self, reason: int) -> None:
+        self.reason: Final = reason
+
+
+DROPS: Final = tuple([Drop(reason) for reason in range(len(REASONS))])
+
+
+@final
+class AppendCell(Cell):
+    """Appends, and is taken in bulk; see the module's contract."""
+
+    def __init__(self, series: Series, lowest: float, shard: int) -> None:
+        super().__init__(series)
+        self.dirty: Final = series.scope.dirty
+        self.lowest: Final = lowest  # 0 for monotonic sums, else -inf
+        self.shard: Final = shard
+        self.pending: list[Any] = []
+        self.full: Final[Any] = repeat(None, sys.maxsize)  # counts down: `next` is one C call
+
+    def record(self, value: SupportsFloat) -> None:
+        """Take `value` in, or count it as dropped."""
+        kind = type(value)
+        if (
+            (kind is float and value - value == 0.0)  # type: ignore[operator]
+            or (kind is int and -_INT64_MAX <= value <= _INT64_MAX)  # type: ignore[operator]
+        ) and value >= self.lowest:  # type: ignore[operator]
+            pending = self.pending
+            pending.append(value)
+            if self not in self.dirty or not len(pending) & 1023:
+                self._listed(pending)
+        else:
+            self._record_slowly(value)
+
+    def _record_slowly(self, value: SupportsFloat) -> None:
+        # slow path: numbers of other types, and what is dropped
+        number = to_float(value)
+        pending = self.pending
+        if number is None:
+            pending.append(DROPS[INVALID_VALUE])
+        elif number - number != 0.0:
+            pending.append(DROPS[NON_FINITE])
+        elif number < self.lowest:
+            pending.append(DROPS[NEGATIVE])
+        else:
+            pending.append(number)
+        self._listed(pending)
+
+    def _listed(self, pending: list[Any]) -> None:
+        # slow path: first value since the last take, or FOLD_AT values without one, or the SDK was shut down
+        scope = self.series.scope
+        if scope.is_closed():
+            self.take()
+            return
+        self.dirty[self] = None
+        if len(pending) >= FOLD_AT and not self.take() and len(pending) >= CAP:
+            pending.pop()  # any one value: they are counted, not told apart
+            next(self.full)
+        if not scope.running:
+            scope.start()
+
+    def drop(self, reason: int) -> None:
+        """Count one value as dropped."""
+        pending = self.pending
+        pending.append(DROPS[reason])
+        self._listed(pending)
+
+    def take(self) -> bool:
+        """Move what was recorded into the series. False: somebody else is at it, or this thread is, further up."""
+        lock = self.series.lock
+        if lock._is_owned():
+            return False
+        taken: bool = False
+        try:
+            taken = bool(lock.acquire(False))
+            if taken:
+                self._take()
+        finally:
+            # An exception may come between any two steps above: release what is ours, whether or not we know.
+            try:
+                lock.release()
+            except RuntimeError:
+                pass  # it was not
+        return taken
+
+    def _take(self) -> None:
+        series = self.series
+        for _ in (1, 2):  # finish an interrupted batch, then cut one of our own
+            pending = self.pending
+            if not pending:
+                return
+            batch = pending[0]
+            if type(batch) is not Batch:
+                size = len(pending)
+                batch = Batch(pending[:size])
+                if self.pending is not pending:
+                    return  # forked in the meantime: these are the parent's
+                pending[:size] = (batch,)
+            if not self._is_merged(batch):
+                state = self._merged(batch)
+                if self.pending is not pending:
+                    return
+                series.state = state
+            pending[:1] = ()
+
+    def _is_merged(self, batch: object) -> bool:
+        batches = self.series.current().batches
+        return len(batches) > self.shard and batches[self.shard] is batch
+
+    def _merged(self, batch: list[Any]) -> State:
+        series = self.series
+        if series.scope.is_closed():
+            state = series.fold([], self.shard, batch)
+            _count_drops(state, [item if type(item) is Drop else DROPS[AFTER_SHUTDOWN] for item in batch])
+            return state
+        try:
+            return series.fold(batch, self.shard, batch)
+        except TypeError:  # a Drop among the values cannot be added or compared
+            drops = [item for item in batch if type(item) is Drop]
+            if not drops:
+                raise
+            state = series.fold([item for item in batch if type(item) is not Drop], self.shard, batch)
+            _count_drops(state, drops)
+            return state
+
+    def abandon(self) -> None:
+        """Forget what a forked parent had recorded."""
+        self.pending = []
+
+    def excess(self) -> int:
+        """Return how many values were dropped because the list was at its cap."""
+        return sys.maxsize - length_hint(self.full)
+
+    def pending_count(self) -> int:
+        """Return how many values, and drops, the state does not include yet."""
+        pending = list(self.pending)
+        held = len(pending)
+        if held and type(pending[0]) is Batch:
+            held += (0 if self._is_merged(pending[0]) else len(pending[0])) - 1
+        return held
+
+
+def _count_drops(state: State, drops: list[Drop]) -> None:
+    for drop in drops:
+        state.drop(drop.reason, 1)
+

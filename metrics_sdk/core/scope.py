@@ -1,0 +1,79 @@
+"""What all cells of one SDK share: the epoch, and the list of cells that hold something."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import TYPE_CHECKING, Any, Final, final
+
+from metrics_sdk.core.build import COMPILED
+
+if COMPILED:
+    from mypy_extensions import i64
+
+if TYPE_CHECKING:
+    from metrics_sdk.core.cells import Cell
+    from metrics_sdk.core.series import Series
+
+#: The epoch of a scope that was shut down. No cell's epoch ever equals it.
+CLOSED: Final = -1
+
+_local: Final[Any] = threading.local()
+_tickets: Final = count()
+
+
+def thread_number() -> int:
+    """Return a small number that is this thread's for its whole life, given out in turn."""
+    try:
+        number: int = _local.number
+    except AttributeError:
+        number = _local.number = next(_tickets)
+    return number
+
+
+@final
+class Scope:
+    """The shared part of all cells of one SDK.
+
+    A compiled cell compares `epoch` with its own: a difference means "something happened since the last record": the cell
+    was taken, or the process forked, or the SDK was shut down. That one comparison is all that a record pays for them.
+    """
+
+    def __init__(self, shards: int, windowed: bool, start: Callable[[], None], now: Callable[[], float]) -> None:
+        self.shards: Final = shards
+        self.windowed: Final = windowed
+        self.start: Final = start
+        self.now: Final = now
+        self.generation: i64 = 1  # counts the forks that this process descends from
+        self.epoch: i64 = 1  # the generation, or CLOSED
+        self.running = False  # whether the flusher was started in this process
+        self.window = 0.0  # start of the open window
+        self.takes: i64 = 0
+        # Both are changed one entry at a time and never swapped: a recorder may hold a reference.
+        self.dirty: Final[dict[Cell, None]] = {}
+        self.opened: Final[dict[Series, None]] = {}
+
+    def is_closed(self) -> bool:
+        """Tell whether the SDK was shut down."""
+        return self.epoch == CLOSED
+
+    def close(self) -> None:
+        """Count everything that is recorded from now on as `after_shutdown`."""
+        self.epoch = CLOSED
+        self.dirty.clear()
+
+    def forked(self) -> None:
+        """Begin anew in a forked child: what the parent recorded is the parent's to deliver.
+
+        Compiled cells notice by their epoch when they are next used. Interpreted ones have no such check on their fast path,
+        so the ones that hold something get a new, empty list here; only one thread exists at this moment.
+        """
+        self.generation += 1
+        if self.epoch != CLOSED:
+            self.epoch = self.generation
+        self.running = False
+        for cell in self.dirty:
+            cell.abandon()
+        self.dirty.clear()
+        self.opened.clear()

@@ -1,0 +1,198 @@
+"""One series in the aggregate map: what its cells have delivered so far."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, final
+
+from metrics_sdk.core.aggregates import Aggregate, LastValue
+from metrics_sdk.core.attributes import Pairs
+from metrics_sdk.core.build import COMPILED
+from metrics_sdk.core.reasons import BUFFER_FULL, REASONS
+from metrics_sdk.core.scope import Scope
+from metrics_sdk.core.vectors import zeros
+
+if COMPILED:
+    from mypy_extensions import i64
+
+if TYPE_CHECKING:
+    from librt.vecs import vec
+
+    from metrics_sdk.core.cells import Cell
+
+
+@final
+class State:
+    """What a series amounts to. Interpreted, a state never changes once a series shows it: a new one takes its place.
+
+    `open` is the aggregate of the window that began at `window`; `total` is everything before it. `batches` names the
+    last batch merged from each cell (interpreted core only, see `append.AppendCell`).
+    """
+
+    def __init__(self, generation: i64, total: Aggregate) -> None:
+        self.generation: i64 = generation
+        self.merged: i64 = 0
+        self.window = 0.0
+        self.open: Aggregate | None = None
+        self.total = total
+        self.drops: vec[i64] = zeros(0)
+        self.batches: tuple[Any, ...] = ()
+
+    def successor(self) -> State:
+        """Return a state that starts out the same, to be changed and then shown instead."""
+        made = State(self.generation, self.total)
+        made.merged = self.merged
+        made.window = self.window
+        made.open = self.open
+        made.drops = self.drops
+        made.batches = self.batches
+        return made
+
+    def drop(self, reason: i64, times: i64) -> None:
+        """Count dropped values."""
+        made = zeros(len(REASONS))
+        drops = self.drops
+        i: i64 = 0
+        while i < len(drops):
+            made[i] = drops[i]
+            i += 1
+        made[reason] += times
+        self.drops = made
+
+    def dropped(self) -> list[int]:
+        """Return the counts by reason, empty if there are none."""
+        return [int(n) for n in self.drops]
+
+
+@final
+class Series:
+    """The aggregate of one attribute set of one instrument, and the cells that feed it.
+
+    `lock` is one of the aggregate map's: it excludes takes from each other where the core is interpreted, and guards the
+    closed windows on every build. It is held around one helper call at a time, and recording only ever tries it.
+    """
+
+    def __init__(self, scope: Scope, attributes: Pairs, empty: Aggregate, lock: Any) -> None:
+        self.scope: Final = scope
+        self.attributes: Final = attributes
+        self.empty: Final = empty
+        self.lock: Final = lock
+        self.created = scope.now()
+        self.state = State(scope.generation, empty.fresh())
+        self.cells: Final[dict[int, Cell]] = {}
+
+    def current(self) -> State:
+        """Return the state, an empty one if it is a forked parent's."""
+        state = self.state
+        if state.generation != self.scope.generation:
+            state = State(self.scope.generation, self.empty.fresh())
+        return state
+
+    def adopt(self) -> State:
+        """Return the state for changing it in place, a new one after a fork. Compiled core only."""
+        state = self.state
+        if state.generation != self.scope.generation:
+            state = State(self.scope.generation, self.empty.fresh())
+            self.state = state
+            self.created = self.scope.now()
+        return state
+
+    def absorb(self, given: Aggregate) -> None:
+        """Merge what a cell held. Compiled core only: nothing in here can be interrupted."""
+        if given.count == 0:
+            return
+        state = self.adopt()
+        scope = self.scope
+        if isinstance(given, LastValue):
+            scope.takes += 1
+            given.order = scope.takes
+        state.merged += given.count
+        if scope.windowed:
+            opened = state.open
+            if opened is None:
+                opened = self.empty.fresh()
+                state.window = scope.window
+                state.open = opened
+                scope.opened[self] = None
+            opened.merge(given)
+        else:
+            state.total.merge(given)
+
+    def fold(self, values: list[Any], shard: int, batch: object) -> State:
+        """Return the state that follows once `values`, which came as `batch` from the cell of `shard`, are merged."""
+        old = self.current()
+        made = old.successor()
+        scope = self.scope
+        target: Aggregate | None = old.open if scope.windowed else old.total
+        if values:
+            if target is None:
+                made.window = scope.window
+                scope.opened[self] = None  # before the state is shown: an entry too many does no harm
+            merged = self.empty.fresh() if target is None else target.copy()
+            merged.fold(values)
+            if isinstance(merged, LastValue):
+                scope.takes += 1
+                merged.order = scope.takes
+            if scope.windowed:
+                made.open = merged
+            else:
+                made.total = merged
+            made.merged += len(values)
+        batches = list(made.batches) + [None] * (shard + 1 - len(made.batches))
+        batches[shard] = batch
+        made.batches = tuple(batches)
+        return made
+
+    def close_window(self, closed: Aggregate) -> None:
+        """Move the open window, which the map has stored as `closed`, into the total. Call it with the lock held."""
+        state = self.state
+        if state.open is not closed:
+            return
+        if COMPILED:
+            state.total.merge(closed)
+            state.open = None
+        else:
+            made = state.successor()
+            made.total = state.total.copy()
+            made.total.merge(closed)
+            made.open = None
+            self.state = made
+
+    def total(self) -> Aggregate:
+        """Return a copy of everything merged so far."""
+        state = self.current()
+        made = state.total.copy()
+        opened = state.open
+        if opened is not None:
+            made.merge(opened)
+        return made
+
+    def window(self) -> tuple[float, Aggregate] | None:
+        """Return the open window, its start and a copy of its aggregate; None if nothing came in it."""
+        state = self.current()
+        opened = state.open
+        return None if opened is None else (state.window, opened.copy())
+
+    def dropped(self) -> list[int]:
+        """Return how many values were dropped, by position in `REASONS`."""
+        drops = self.current().dropped() or [0] * len(REASONS)
+        drops[BUFFER_FULL] += sum([cell.excess() for cell in list(self.cells.values())])
+        return drops
+
+    def received(self) -> int:
+        """Return the number of values handed in.
+
+        Compiled cells count them on their own, so that comparing this with what was merged proves something. Interpreted ones
+        have no such counter: there it is the sum of what became of them, and the tests keep the count.
+        """
+        cells = list(self.cells.values())
+        if COMPILED:
+            return sum([cell.accepted() for cell in cells]) + sum(self.dropped())
+        return int(self.current().merged) + sum(self.dropped()) + self.pending()
+
+    def pending(self) -> int:
+        """Return the number of values that the cells hold."""
+        return sum([cell.pending_count() for cell in list(self.cells.values())])
+
+    def contended(self) -> int:
+        """Return the number of records that found their cell taken and were appended."""
+        return sum([cell.contended_count() for cell in list(self.cells.values())])

@@ -1,0 +1,88 @@
+"""One instrument in one SDK: its identity, and its series by attributes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final, final
+
+from metrics_sdk.core.aggregates import Aggregate
+from metrics_sdk.core.attributes import OVERFLOW, Pairs, identity
+from metrics_sdk.core.cells import Cell
+from metrics_sdk.core.kinds import Kind
+from metrics_sdk.core.scope import Scope
+from metrics_sdk.core.series import Series
+from metrics_sdk.core.sharded import ShardedCell, new_cell
+
+
+@final
+class Description:
+    """What an instrument was declared as. Never changes; a provisional instrument gets another one."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        unit: str,
+        description: str,
+        boundaries: tuple[float, ...] | None,
+        provisional: bool,
+        where: str,
+    ) -> None:
+        self.name: Final = name
+        self.kind: Final = kind
+        self.unit: Final = unit
+        self.description: Final = description
+        self.boundaries: Final = boundaries
+        self.provisional: Final = provisional
+        self.where: Final = where
+
+
+@final
+class Table:
+    """The series of one instrument.
+
+    A series is looked up and added without a lock, by `setdefault`: a lock here would deadlock a signal handler that
+    creates a series while its own thread does. At most `limit` series, then the overflow series takes the rest.
+    """
+
+    def __init__(self, scope: Scope, description: Description, empty: Aggregate, limit: int, locks: list[Any]) -> None:
+        self.scope: Final = scope
+        self.description = description
+        self.empty: Final = empty
+        self.limit: Final = limit
+        self.locks: Final = locks
+        self.series: Final[dict[object, Series]] = {}
+        self.observed: frozenset[Series] | None = None  # observable instruments: the series seen at the last callback
+
+    def find(self, pairs: Pairs) -> Series:
+        """Return the series of these attributes, made at first sight; the overflow series once there are too many."""
+        key = identity(pairs)
+        series = self.series.get(key)
+        if series is None:
+            if len(self.series) >= self.limit and pairs:
+                pairs = OVERFLOW
+                key = identity(OVERFLOW)
+            made = Series(self.scope, pairs, self.empty, self.locks[hash((id(self), key)) & (len(self.locks) - 1)])
+            series = self.series.setdefault(key, made)
+        return series
+
+    def cell(self, series: Series) -> Cell:
+        """Return what values for `series` are recorded into."""
+        kind = self.description.kind
+        lowest = 0.0 if kind.monotonic else -math.inf
+        if self.scope.shards > 1 and kind.aggregation != "last_value":
+            return ShardedCell(series, lowest, int(self.scope.shards))
+        cell = series.cells.get(0)
+        return new_cell(series, lowest, 0) if cell is None else cell
+
+    def listed(self) -> list[Series]:
+        """Return the series that have, or had, a value in this process, oldest first."""
+        generation = self.scope.generation
+        observed = self.observed
+        return [
+            series
+            for series in list(self.series.values())
+            if series.state.generation == generation
+            and series.state.merged
+            and (observed is None or series in observed)
+        ]

@@ -1,0 +1,48 @@
+"""Arrays of machine integers: `librt` vectors where the core is compiled, plain lists where it is interpreted.
+
+A vector costs 8 bytes an entry, and updating one is a single machine instruction; interpreted, the same vector would be
+twice as slow as a list, so the container is chosen by build.
+"""
+
+from __future__ import annotations
+
+from metrics_sdk.core.build import COMPILED
+
+if COMPILED:
+    from librt.vecs import append, vec
+    from mypy_extensions import i64
+
+    def zeros(n: i64) -> vec[i64]:
+        """Return `n` zeros. Allocates memory that the garbage collector does not track."""
+        v: vec[i64] = vec[i64](capacity=n)
+        i: i64 = 0
+        while i < n:
+            v = append(v, 0)
+            i += 1
+        return v
+
+    def floats(values: tuple[float, ...]) -> vec[float]:
+        """Return `values` as a vector of doubles."""
+        v: vec[float] = vec[float](capacity=len(values))
+        for x in values:
+            v = append(v, x)
+        return v
+
+    def clear(v: vec[i64]) -> None:
+        """Set every entry to zero, in place."""
+        i: i64 = 0
+        n: i64 = len(v)
+        while i < n:
+            v[i] = 0
+            i += 1
+
+else:
+
+    def zeros(n):
+        return [0] * n
+
+    def floats(values):
+        return list(values)
+
+    def clear(v):
+        v[:] = [0] * len(v)

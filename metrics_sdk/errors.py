@@ -1,0 +1,27 @@
+"""What can go wrong at declaration, configuration and query time. Recording raises none of these."""
+
+from __future__ import annotations
+
+
+class MetricsError(Exception):
+    """The base of all errors of this package."""
+
+
+class ConfigurationError(MetricsError, ValueError):
+    """A configuration value that cannot work."""
+
+
+class DeclarationError(MetricsError, ValueError):
+    """An instrument that cannot be declared as asked: a bad name, unit or boundary, or a contradiction to an earlier
+    declaration of the same name."""
+
+
+class TooManyInstruments(DeclarationError):
+    """`max_instruments` different names have been declared already."""
+
+
+class UnknownInstrument(MetricsError, KeyError):
+    """A query for a name that nobody declared or recorded under."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""

@@ -1,0 +1,82 @@
+"""What exporters get: frozen values, and the protocol of an exporter. Nothing in here refers back to the SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+#: Attributes in normal form: sorted by key. Values are str, bool, int, float, or tuples of these.
+Attributes = tuple[tuple[str, Any], ...]
+
+
+class ExplicitBuckets(NamedTuple):
+    """A histogram with given boundaries. `bucket_counts` has one entry more than `boundaries`; bucket `i` holds the values
+    in `(boundaries[i - 1], boundaries[i]]`. `min` and `max` are None where `count` is 0."""
+
+    count: int
+    sum: float
+    min: float | None
+    max: float | None
+    boundaries: tuple[float, ...]
+    bucket_counts: tuple[int, ...]
+
+
+class ExponentialBuckets(NamedTuple):
+    """A base-2 exponential histogram. `positive` and `negative` are (bucket, count) of the buckets in use, ascending; bucket
+    `i` holds absolute values in `(base**i, base**(i + 1)]` with `base = 2 ** (2 ** -scale)`. `min` and `max` are None where
+    `count` is 0."""
+
+    count: int
+    sum: float
+    min: float | None
+    max: float | None
+    scale: int
+    zero_count: int
+    positive: tuple[tuple[int, int], ...]
+    negative: tuple[tuple[int, int], ...]
+
+
+class Point(NamedTuple):
+    """One series at one time. `value` is a number (int where every value was one) or buckets.
+
+    `start_time` and `time` are Unix seconds; sums and buckets are cumulative from `start_time` to `time`.
+    """
+
+    attributes: Attributes
+    value: float | ExplicitBuckets | ExponentialBuckets
+    start_time: float
+    time: float
+
+
+class Metric(NamedTuple):
+    """One instrument with its series.
+
+    `kind` is "counter", "up_down_counter", "gauge", "histogram" or one of "observable_counter",
+    "observable_up_down_counter", "observable_gauge". `boundaries` are those that were declared, None for exponential buckets.
+    """
+
+    name: str
+    kind: str
+    unit: str
+    description: str
+    boundaries: tuple[float, ...] | None
+    points: tuple[Point, ...]
+
+
+class Snapshot(NamedTuple):
+    """Everything an SDK has to tell at one time (Unix seconds)."""
+
+    resource: Mapping[str, Any]
+    time: float
+    metrics: tuple[Metric, ...]
+
+
+@runtime_checkable
+class Exporter(Protocol):
+    """Carries snapshots somewhere. Both methods are called on the exporter's own worker thread, one at a time."""
+
+    def export(self, snapshot: Snapshot, timeout: float) -> None:
+        """Deliver `snapshot` within `timeout` seconds. Returning means that it was accepted, raising that it was not."""
+
+    def shutdown(self) -> None:
+        """Release what is held; called once, after the last export."""
