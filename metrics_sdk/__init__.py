@@ -1,0 +1,70 @@
+"""Metrics for Python services: record at the price of a C call, read the numbers back in the process or anywhere else."""
+
+from metrics_sdk.config import Config, Export
+from metrics_sdk.core.instruments import Counter, Gauge, Histogram, UpDownCounter
+from metrics_sdk.default import (
+    configure,
+    counter,
+    flush,
+    gauge,
+    health,
+    histogram,
+    instrument,
+    observable_counter,
+    observable_gauge,
+    observable_up_down_counter,
+    query,
+    query_all,
+    record,
+    shutdown,
+    snapshot,
+    timed,
+    up_down_counter,
+)
+from metrics_sdk.errors import (
+    ConfigurationError,
+    DeclarationError,
+    MetricsError,
+    TooManyInstruments,
+    UnknownInstrument,
+)
+from metrics_sdk.health import Health
+from metrics_sdk.query import Aggregate
+from metrics_sdk.sdk import MetricsSDK
+from metrics_sdk.snapshot import Exporter, Snapshot
+
+__all__ = [
+    "Aggregate",
+    "Config",
+    "ConfigurationError",
+    "Counter",
+    "DeclarationError",
+    "Export",
+    "Exporter",
+    "Gauge",
+    "Health",
+    "Histogram",
+    "MetricsError",
+    "MetricsSDK",
+    "Snapshot",
+    "TooManyInstruments",
+    "UnknownInstrument",
+    "UpDownCounter",
+    "configure",
+    "counter",
+    "flush",
+    "gauge",
+    "health",
+    "histogram",
+    "instrument",
+    "observable_counter",
+    "observable_gauge",
+    "observable_up_down_counter",
+    "query",
+    "query_all",
+    "record",
+    "shutdown",
+    "snapshot",
+    "timed",
+    "up_down_counter",
+]

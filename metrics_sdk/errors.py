@@ -13,7 +13,8 @@ class ConfigurationError(MetricsError, ValueError):
 
 class DeclarationError(MetricsError, ValueError):
     """An instrument that cannot be declared as asked: a bad name, unit or boundary, or a contradiction to an earlier
-    declaration of the same name."""
+    declaration of the same name.
+    """
 
 
 class TooManyInstruments(DeclarationError):

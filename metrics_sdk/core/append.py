@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, SupportsFloat, final
 from mypy_extensions import mypyc_attr
 
 from metrics_sdk.core.cells import Cell
+from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.numbers import to_float
 from metrics_sdk.core.reasons import AFTER_SHUTDOWN, INVALID_VALUE, NEGATIVE, NON_FINITE, REASONS
 
@@ -110,21 +111,7 @@ class AppendCell(Cell):
 
     def take(self) -> bool:
         """Move what was recorded into the series. False: somebody else is at it, or this thread is, further up."""
-        lock = self.series.lock
-        if lock._is_owned():
-            return False
-        taken: bool = False
-        try:
-            taken = bool(lock.acquire(False))
-            if taken:
-                self._take()
-        finally:
-            # An exception may come between any two steps above: release what is ours, whether or not we know.
-            try:
-                lock.release()
-            except RuntimeError:
-                pass  # it was not
-        return taken
+        return exclusively(self.series.lock, self._take)
 
     def _take(self) -> None:
         series = self.series
@@ -186,4 +173,3 @@ class AppendCell(Cell):
 def _count_drops(state: State, drops: list[Drop]) -> None:
     for drop in drops:
         state.drop(drop.reason, 1)
-

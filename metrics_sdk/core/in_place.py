@@ -54,7 +54,7 @@ class InPlaceCell(Cell):
         elif isinstance(value, int):
             try:
                 n: i64 = value
-            except OverflowError:
+            except (OverflowError, ValueError):  # beyond 64 bits
                 self._record_slowly(value)
                 return
             if self.epoch == self.scope.epoch and (n >= 0 or self.lowest != 0.0) and self.aggregate.add_int(n):

@@ -8,12 +8,15 @@ nested dicts, by values whose hashes Python has cached, so nothing is built, sor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, SupportsFloat, final
+from typing import Any, Final, ParamSpec, Protocol, SupportsFloat, TypeVar, final
 
 from metrics_sdk.core.attributes import OVERFLOW, Pairs, normalise, raised_by_signal_handler
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.table import Table
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 #: What an attribute's value may be. Anything else is recorded as its `str()`.
 AttributeValue = Any
@@ -22,10 +25,24 @@ Attributes = Mapping[str, AttributeValue]
 MAX_SHAPES: Final = 16
 
 
+class Stopwatch(Protocol):
+    """Measures what it decorates, or the block of its `with`."""
+
+    def __enter__(self) -> Any:
+        """Begin."""
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        """End, and record."""
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return `function`, measured."""
+
+
 @final
 class Shape:
     """A set of attribute keys seen before, and the cells by the values of these keys. Keys and root are one object: kept in
-    two places, a value could walk the keys of one shape through the cells of another."""
+    two places, a value could walk the keys of one shape through the cells of another.
+    """
 
     def __init__(self, keys: tuple[str, ...]) -> None:
         self.keys: Final = keys
@@ -135,10 +152,6 @@ class Instrument:
                 route.shape = shape
         return cell
 
-    def drop(self, reason: int) -> None:
-        """Count a value as dropped that had no series of its own."""
-        self.route.bare.drop(reason)
-
     def bind(self, attributes: Attributes) -> Any:
         """Return the same instrument with `attributes` given for good: recording then looks nothing up.
 
@@ -206,21 +219,39 @@ class Histogram(Instrument):
         """Record `value`. Never raises, never waits; what is not accepted is counted as dropped."""
         (self.route.bare if attributes is None else self.find(attributes)).record(value)
 
+    def time(self, attributes: Attributes | None = None) -> Stopwatch:
+        """Return what measures durations into this histogram: a decorator and a context manager, see `timed`."""
+        made: Stopwatch = self.route.table.scope.timer(self, attributes)
+        return made
+
+
+@final
+class Refusal(Instrument):
+    """Stands in for an instrument that cannot be: counts every value as dropped for one reason."""
+
+    def __init__(self, table: Table, reason: int) -> None:
+        super().__init__(table, ())
+        self.reason: Final = reason
+
+    def put(self, value: SupportsFloat, attributes: Attributes | None = None) -> None:
+        """Count the value as dropped."""
+        self.route.bare.drop(self.reason)
+
 
 @final
 class Directory:
     """The instruments of an SDK by name, and `record`, which finds them."""
 
-    def __init__(self, provisional: Callable[[str], Instrument]) -> None:
+    def __init__(self, provisional: Callable[[object], Instrument]) -> None:
         self.instruments: Final[dict[str, Instrument]] = {}
         self.provisional: Final = provisional
 
-    def record(self, name: str, value: SupportsFloat, attributes: Attributes | None = None) -> None:
+    def record(self, name: Any, value: SupportsFloat, attributes: Attributes | None = None) -> None:
         """Record `value` under `name`: with the instrument of that name, else a provisional histogram made now.
 
         Never raises and never waits; what is not accepted is counted as dropped.
         """
-        instrument = self.instruments.get(name)
+        instrument = self.instruments.get(name) if isinstance(name, str) else None
         if instrument is None:
             instrument = self.provisional(name)  # slow path: first use of this name
         instrument.put(value, attributes)

@@ -40,11 +40,12 @@ class Scope:
     was taken, or the process forked, or the SDK was shut down. That one comparison is all that a record pays for them.
     """
 
-    def __init__(self, shards: int, windowed: bool, start: Callable[[], None], now: Callable[[], float]) -> None:
+    def __init__(self, shards: int, windowed: bool, start: Callable[[], None], now: Callable[[], float], timer: Any) -> None:
         self.shards: Final = shards
         self.windowed: Final = windowed
         self.start: Final = start
         self.now: Final = now
+        self.timer: Final = timer  # makes what Histogram.time() returns; it lives above the core
         self.generation: i64 = 1  # counts the forks that this process descends from
         self.epoch: i64 = 1  # the generation, or CLOSED
         self.running = False  # whether the flusher was started in this process
@@ -61,7 +62,6 @@ class Scope:
     def close(self) -> None:
         """Count everything that is recorded from now on as `after_shutdown`."""
         self.epoch = CLOSED
-        self.dirty.clear()
 
     def forked(self) -> None:
         """Begin anew in a forked child: what the parent recorded is the parent's to deliver.

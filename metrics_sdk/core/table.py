@@ -13,10 +13,17 @@ from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.sharded import ShardedCell, new_cell
 
+#: Units of time, as UCUM writes them, by what one second is in them.
+PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9, "min": 1.0 / 60.0, "h": 1.0 / 3600.0}
+
 
 @final
 class Description:
-    """What an instrument was declared as. Never changes; a provisional instrument gets another one."""
+    """What an instrument was declared as. Never changes; a provisional instrument gets another one.
+
+    `provisional`: "record" or "timed" if the first use made it up, "" if it was declared. `where`: file and line of that.
+    `per_second`: what one second is in its unit.
+    """
 
     def __init__(
         self,
@@ -25,7 +32,7 @@ class Description:
         unit: str,
         description: str,
         boundaries: tuple[float, ...] | None,
-        provisional: bool,
+        provisional: str,
         where: str,
     ) -> None:
         self.name: Final = name
@@ -35,6 +42,7 @@ class Description:
         self.boundaries: Final = boundaries
         self.provisional: Final = provisional
         self.where: Final = where
+        self.per_second: Final = PER_SECOND.get(unit, 1.0)
 
 
 @final
@@ -82,7 +90,5 @@ class Table:
         return [
             series
             for series in list(self.series.values())
-            if series.state.generation == generation
-            and series.state.merged
-            and (observed is None or series in observed)
+            if series.state.generation == generation and series.state.merged and (observed is None or series in observed)
         ]

@@ -1,0 +1,35 @@
+"""Taking many cells, in slices that give the host its turn."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from metrics_sdk.core.cells import Cell
+from metrics_sdk.core.scope import Scope
+
+_clock: Final = time.perf_counter
+
+
+def take_slice(scope: Scope, cells: list[Cell], at: int, seconds: float) -> int:
+    """Take cells from position `at` on for about `seconds`; return the position to go on from.
+
+    A cell leaves the dirty list before it is taken: a value recorded in between puts it there again. It returns to the
+    list if it could not be taken, for the next pass.
+    """
+    dirty = scope.dirty
+    end = _clock() + seconds
+    n = len(cells)
+    while at < n:
+        cell = cells[at]
+        at += 1
+        dirty.pop(cell, None)
+        taken = False
+        try:
+            taken = cell.take()
+        finally:
+            if not taken:
+                dirty[cell] = None
+        if not at & 31 and _clock() >= end:
+            break
+    return at

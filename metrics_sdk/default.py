@@ -1,0 +1,163 @@
+"""The one process-wide SDK behind `metrics_sdk.record()`, `metrics_sdk.counter()` and the rest.
+
+It is made at the first use, with a default `Config`; `configure()` puts another in its place, and every instrument declared
+before, bound ones and decorated functions included, goes on under the new one.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, SupportsFloat
+
+from metrics_sdk.config import Config
+from metrics_sdk.core.attributes import Pairs
+from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
+from metrics_sdk.health import Health
+from metrics_sdk.query import Aggregate
+from metrics_sdk.registry import Observable, Observations
+from metrics_sdk.sdk import MetricsSDK
+from metrics_sdk.snapshot import Snapshot
+from metrics_sdk.timing import Instrumented, Timed
+
+
+class Record(Protocol):
+    """The signature of `record`."""
+
+    def __call__(self, name: str, value: SupportsFloat, attributes: Attributes | None = None) -> None:
+        """Record `value` under `name`: with the instrument of that name, else a provisional histogram."""
+
+
+def _first_use(name: object) -> Instrument:
+    return current().registry.provisional(name)
+
+
+_directory = Directory(_first_use)
+_current: MetricsSDK | None = None
+# Reentrant: a finaliser may record for the first time while its own thread is making the SDK.
+_making = threading.RLock()
+
+record: Record = _directory.record
+
+
+def current() -> MetricsSDK:
+    """Return the process-wide SDK."""
+    if _current is not None:
+        return _current
+    with _making:
+        return _put(Config()) if _current is None else _current
+
+
+def configure(config: Config) -> MetricsSDK:
+    """Make the process-wide SDK work as `config` says, and return it.
+
+    Instruments that were declared before go on under it, with counts that begin anew; what was recorded until now is
+    delivered by the exporters that were configured until now, within `shutdown_timeout_seconds`.
+    """
+    with _making:
+        before = _current
+        made = _put(config)
+    if before is not None:
+        before.shutdown(before.config.shutdown_timeout_seconds)
+    return made
+
+
+def _put(config: Config) -> MetricsSDK:
+    global _current
+    if _current is None:
+        made = MetricsSDK(config, directory=_directory)
+    else:
+        made = MetricsSDK(config, registry=_current.registry)
+    _current = made
+    return made
+
+
+def replace_current(config: Config) -> MetricsSDK:
+    """Put another SDK in the place of the process-wide one, which is neither shut down nor forgotten; see `restore`."""
+    with _making:
+        return _put(config)
+
+
+def restore(sdk: MetricsSDK) -> None:
+    """Put `sdk` back as the process-wide one: the instruments record there again."""
+    global _current
+    with _making:
+        _current = sdk
+        sdk.registry.redirect(sdk)
+
+
+def counter(name: str, *, unit: str = "", description: str = "") -> Counter:
+    """Return the counter of that name: it adds up what only grows."""
+    return current().counter(name, unit=unit, description=description)
+
+
+def up_down_counter(name: str, *, unit: str = "", description: str = "") -> UpDownCounter:
+    """Return the up-down counter of that name: it adds up what grows and shrinks by amounts."""
+    return current().up_down_counter(name, unit=unit, description=description)
+
+
+def gauge(name: str, *, unit: str = "", description: str = "") -> Gauge:
+    """Return the gauge of that name: it holds the value that was set last."""
+    return current().gauge(name, unit=unit, description=description)
+
+
+def histogram(name: str, *, unit: str = "", description: str = "", boundaries: Sequence[float] | None = None) -> Histogram:
+    """Return the histogram of that name: base-2 exponential, or explicit with ascending upper `boundaries`."""
+    return current().histogram(name, unit=unit, description=description, boundaries=boundaries)
+
+
+def observable_counter(name: str, callback: Callable[[], Observations], *, unit: str = "", description: str = "") -> Observable:
+    """Read a total that only grows by calling back at every flush; returns a handle with `close()`."""
+    return current().observable_counter(name, callback, unit=unit, description=description)
+
+
+def observable_up_down_counter(
+    name: str, callback: Callable[[], Observations], *, unit: str = "", description: str = ""
+) -> Observable:
+    """Read a total that grows and shrinks by calling back at every flush; returns a handle with `close()`."""
+    return current().observable_up_down_counter(name, callback, unit=unit, description=description)
+
+
+def observable_gauge(name: str, callback: Callable[[], Observations], *, unit: str = "", description: str = "") -> Observable:
+    """Read a value by calling back at every flush; returns a handle with `close()`."""
+    return current().observable_gauge(name, callback, unit=unit, description=description)
+
+
+def timed(name: str, attributes: Attributes | None = None) -> Timed:
+    """Measure durations into the histogram `name`: a decorator for any kind of function, and a context manager."""
+    return current().timed(name, attributes)
+
+
+def instrument(target: str, name: str, attributes: Attributes | None = None) -> Instrumented:
+    """Time a callable that is not yours, named "module:Class.method", now or when its module is first imported."""
+    return current().instrument(target, name, attributes)
+
+
+def query(name: str, attributes: Attributes | None = None, *, last: float | None = None) -> Aggregate:
+    """Return what was recorded under `name`, up to this moment; see `MetricsSDK.query`."""
+    return current().query(name, attributes, last=last)
+
+
+def query_all(*, last: float | None = None) -> Mapping[str, Mapping[Pairs, Aggregate]]:
+    """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
+    return current().query_all(last=last)
+
+
+def snapshot() -> Snapshot:
+    """Return everything there is, frozen: what exporters get."""
+    return current().snapshot()
+
+
+def health() -> Health:
+    """Return the accounting, and how the parts are doing."""
+    return current().health()
+
+
+def flush(timeout: float = 5.0) -> bool:
+    """Merge everything that was recorded before the call, and export it; see `MetricsSDK.flush`."""
+    return current().flush(timeout)
+
+
+def shutdown(timeout: float = 5.0) -> bool:
+    """Stop: refuse later values, drain, merge, export a last time, end the threads; see `MetricsSDK.shutdown`."""
+    return current().shutdown(timeout)

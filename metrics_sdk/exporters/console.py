@@ -1,0 +1,43 @@
+"""Prints a line per series: for development."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Point, Snapshot
+
+
+class ConsoleExporter:
+    """Prints to `stream`, standard output by default; self-metrics only if asked for."""
+
+    def __init__(self, stream: TextIO | None = None, *, self_metrics: bool = False) -> None:
+        self._stream = stream
+        self._self_metrics = self_metrics
+
+    def export(self, snapshot: Snapshot, timeout: float) -> None:
+        """Print the snapshot in one write."""
+        stream = self._stream if self._stream is not None else sys.stdout
+        stream.write("".join([line + "\n" for line in self._lines(snapshot)]))
+        stream.flush()
+
+    def shutdown(self) -> None:
+        """Nothing is held open."""
+
+    def _lines(self, snapshot: Snapshot) -> Iterator[str]:
+        for metric in snapshot.metrics:
+            if metric.name.startswith("metrics_sdk.") and not self._self_metrics:
+                continue
+            for point in metric.points:
+                attributes = ",".join([f"{key}={value!r}" for key, value in point.attributes])
+                yield f"{metric.name}{{{attributes}}} {_shown(point)}{' ' + metric.unit if metric.unit else ''}"
+
+
+def _shown(point: Point) -> str:
+    value = point.value
+    if not isinstance(value, (ExplicitBuckets, ExponentialBuckets)):
+        return f"{value:g}"
+    if not value.count:
+        return "count=0"
+    return f"count={value.count} mean={value.sum / value.count:.6g} min={value.min:.6g} max={value.max:.6g}"

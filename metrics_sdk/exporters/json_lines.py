@@ -1,0 +1,57 @@
+"""One JSON object a line, one line a series: for log pipelines, notebooks and `grep`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric, Point, Snapshot
+
+
+class JsonLinesExporter:
+    """Appends to the file `path`, made with mode 0600 if it is not there; each export is one write.
+
+    A line has `time` and `start_time` (Unix seconds), `name`, `kind`, `unit`, `attributes`, `resource`, and either `value` or
+    `count`, `sum`, `min`, `max` and the buckets: `boundaries` with `bucket_counts`, or `scale`, `zero_count`, `positive`
+    and `negative` as lists of [bucket, count].
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+
+    def export(self, snapshot: Snapshot, timeout: float) -> None:
+        """Append the snapshot. Raises OSError if the file cannot be written."""
+        text = "".join([json.dumps(line, ensure_ascii=True, default=str) + "\n" for line in _lines(snapshot)])
+        # Opened each time: the file may be rotated, and a forked child gets a descriptor of its own.
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+
+    def shutdown(self) -> None:
+        """Nothing is held open."""
+
+
+def _lines(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
+    for metric in snapshot.metrics:
+        for point in metric.points:
+            yield {
+                "time": point.time,
+                "start_time": point.start_time,
+                "name": metric.name,
+                "kind": metric.kind,
+                "unit": metric.unit,
+                "attributes": dict(point.attributes),
+                "resource": dict(snapshot.resource),
+                **_values(metric, point),
+            }
+
+
+def _values(metric: Metric, point: Point) -> dict[str, Any]:
+    value = point.value
+    if isinstance(value, (ExplicitBuckets, ExponentialBuckets)):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return {"value": value}

@@ -1,0 +1,102 @@
+"""The background thread: drain, close windows, hand snapshots to the exporters that are due."""
+
+from __future__ import annotations
+
+import _thread
+import time
+from collections.abc import Callable
+from typing import Any
+
+from metrics_sdk.clock import Clock
+from metrics_sdk.faults import Faults
+
+LONGEST_BACKOFF_SECONDS = 60.0
+_SOONEST = 0.001
+_AFTER_FAILURE = 0.1
+
+
+class Flusher:
+    """Runs `work` at the times that `work` asks for, and survives whatever is thrown into it.
+
+    Started by the first recording, so by a signal handler or a finaliser as well: hence a bare thread (`threading.Thread.start`
+    waits for the new thread, under a lock) and a bare lock to wake it (`Event.set` deadlocks under re-entry). Ended by an
+    exception that could not be caught, it is started again after a pause that doubles each time.
+    """
+
+    def __init__(self, clock: Clock, faults: Faults, work: Callable[[], float], ended: Callable[[], None]) -> None:
+        self._clock = clock
+        self._faults = faults
+        self._work = work  # returns the monotonic time of the next pass
+        self._ended = ended
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: at the start, and in a forked child, which has no such thread."""
+        self._sleeping: Any = _thread.allocate_lock()
+        self._sleeping.acquire()
+        self._ident: int | None = None
+        self._stopping = False
+        self._pause = 0.0
+        self._not_before = 0.0
+        self.cpu_seconds = 0.0
+
+    @property
+    def running(self) -> bool:
+        """Whether the thread is there."""
+        return self._ident is not None
+
+    def is_current_thread(self) -> bool:
+        """Tell whether the flusher itself is calling."""
+        return self._ident == _thread.get_ident()
+
+    def start(self) -> bool:
+        """Start the thread. False: none can be had now, or none could be lately; recording is not affected."""
+        if self._stopping or self._clock.monotonic() < self._not_before:
+            return False
+        return self._spawn(0.0)
+
+    def _spawn(self, pause: float) -> bool:
+        try:
+            _thread.start_new_thread(self._run, (self._sleeping, pause))
+        except RuntimeError:  # no more threads, or the interpreter is on its way out
+            self._not_before = self._clock.monotonic() + self._longer_pause()
+            return False
+        return True
+
+    def _longer_pause(self) -> float:
+        self._pause = min(LONGEST_BACKOFF_SECONDS, max(1.0, self._pause * 2))
+        return self._pause
+
+    def wake(self) -> None:
+        """Let the next pass begin now."""
+        try:
+            self._sleeping.release()
+        except RuntimeError:
+            pass  # awake already, or about to be
+
+    def stop(self) -> None:
+        """End the thread after the pass that it is in."""
+        self._stopping = True
+        self.wake()
+
+    def _run(self, sleeping: Any, pause: float) -> None:
+        self._ident = _thread.get_ident()
+        try:
+            if pause:
+                sleeping.acquire(timeout=pause)
+            while not self._stopping and sleeping is self._sleeping:
+                try:
+                    self._pass(sleeping)
+                except BaseException as error:
+                    self._faults.report("flusher", "a pass of the flusher failed, it goes on", error)
+                    sleeping.acquire(timeout=_AFTER_FAILURE)
+        finally:
+            self._ident = None
+            if not self._stopping and not self._spawn(self._longer_pause()):
+                self._ended()
+
+    def _pass(self, sleeping: Any) -> None:
+        next_pass = self._work()
+        self._pause = 0.0
+        self.cpu_seconds = time.thread_time()
+        sleeping.acquire(timeout=max(_SOONEST, next_pass - self._clock.monotonic()))

@@ -1,0 +1,138 @@
+"""Accounting and self-metrics: what the SDK says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from metrics_sdk.core.reasons import REASONS, REDECLARED
+from metrics_sdk.core.table import Table
+from metrics_sdk.snapshot import Metric, Point
+
+PREFIX = "metrics_sdk."
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExporterHealth:
+    """How one exporter is doing.
+
+    `state`: "idle", "exporting", "hanging" (overran its timeout and has not returned), "backing_off", "open" (several failures in a
+    row: the circuit is open, it is tried at growing intervals), "stopped".
+    `acknowledged` and `unacknowledged` are numbers of recorded values: together they are all that is merged.
+    `superseded`: snapshots let go unexported, since a newer one had come.
+    """
+
+    name: str
+    state: str
+    exports: int
+    failures: int
+    superseded: int
+    queued: int
+    acknowledged: int
+    unacknowledged: int
+    export_seconds: float
+    last_error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InstrumentHealth:
+    """The accounting of one instrument: `received == merged + sum(dropped.values()) + pending` when nothing is under way."""
+
+    received: int
+    merged: int
+    dropped: Mapping[str, int]
+    pending: int
+    series: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """The accounting of an SDK, and how its parts are doing.
+
+    `received == merged + sum(dropped.values()) + pending` whenever nothing is under way. `contended`: records that found their
+    cell being taken and were appended instead. `faults`: failures by kind, of exporters, callbacks and our own loops.
+    `flusher_cpu_seconds`: processor time that the background thread has used.
+    """
+
+    compiled: bool
+    received: int
+    merged: int
+    dropped: Mapping[str, int]
+    pending: int
+    contended: int
+    instruments: Mapping[str, InstrumentHealth]
+    series: int
+    flushes: int
+    flush_seconds: float
+    flusher_cpu_seconds: float
+    flusher_running: bool
+    shut_down: bool
+    faults: Mapping[str, int]
+    exporters: Mapping[str, ExporterHealth] = field(default_factory=dict)
+
+
+def account(
+    tables: Mapping[str, Table], retired: Iterable[tuple[str, Table]]
+) -> tuple[dict[str, InstrumentHealth], list[InstrumentHealth], int]:
+    """Return the accounting of each instrument by name, that of tables given up, and the number of contended records."""
+    current = {table.description.name: _of(table, False) for table in list(tables.values())}
+    given_up = [_of(table, True) for _name, table in list(retired)]
+    contended = sum([series.contended() for table in list(tables.values()) for series in list(table.series.values())])
+    return current, given_up, contended
+
+
+def _of(table: Table, retired: bool) -> InstrumentHealth:
+    received = merged = pending = 0
+    dropped = [0] * len(REASONS)
+    for series in list(table.series.values()):
+        received += series.received()
+        merged += int(series.current().merged)
+        pending += series.pending()
+        for reason, count in enumerate(series.dropped()):
+            dropped[reason] += count
+    if retired:
+        dropped[REDECLARED] += merged
+        merged = 0
+    named = {reason: count for reason, count in zip(REASONS, dropped, strict=True) if count}
+    return InstrumentHealth(received=received, merged=merged, dropped=named, pending=pending, series=len(table.listed()))
+
+
+def as_metrics(health: Health, start_time: float, time: float) -> list[Metric]:
+    """Return the self-metrics as ordinary metrics, for what is exported."""
+
+    def metric(
+        name: str, kind: str, unit: str, description: str, values: Mapping[tuple[tuple[str, str], ...], float]
+    ) -> Metric:
+        points = tuple([Point(attributes, value, start_time, time) for attributes, value in values.items()])
+        return Metric(PREFIX + name, kind, unit, description, None, points)
+
+    exporters = health.exporters.items()
+    made = [
+        metric("received", "counter", "{value}", "Values handed in.", {(): health.received}),
+        metric("merged", "counter", "{value}", "Values in the totals.", {(): health.merged}),
+        metric(
+            "dropped",
+            "counter",
+            "{value}",
+            "Values dropped, by reason.",
+            {(("reason", reason),): health.dropped.get(reason, 0) for reason in REASONS},
+        ),
+        metric("pending", "gauge", "{value}", "Values not merged yet.", {(): health.pending}),
+        metric("contended", "counter", "{value}", "Values that found their cell taken.", {(): health.contended}),
+        metric("series", "gauge", "{series}", "Series with data.", {(): health.series}),
+        metric("flushes", "counter", "{flush}", "Passes of the flusher.", {(): health.flushes}),
+        metric("flush.duration", "counter", "s", "Time spent flushing.", {(): health.flush_seconds}),
+        metric("flusher.cpu", "counter", "s", "Processor time of the flusher.", {(): health.flusher_cpu_seconds}),
+        metric("faults", "counter", "{fault}", "Failures, by kind.", {(("kind", k),): n for k, n in health.faults.items()}),
+        metric("exports", "counter", "{export}", "Successful exports.", {(("exporter", n),): e.exports for n, e in exporters}),
+        metric(
+            "export.failures", "counter", "{export}", "Failed exports.", {(("exporter", n),): e.failures for n, e in exporters}
+        ),
+        metric(
+            "export.duration", "counter", "s", "Time in exports.", {(("exporter", n),): e.export_seconds for n, e in exporters}
+        ),
+        metric(
+            "export.queued", "gauge", "{snapshot}", "Snapshots waiting.", {(("exporter", n),): e.queued for n, e in exporters}
+        ),
+    ]
+    return [metric for metric in made if metric.points]

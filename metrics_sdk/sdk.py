@@ -1,0 +1,466 @@
+"""MetricsSDK: builds the parts from a Config, and owns start, flush, fork and shutdown."""
+
+from __future__ import annotations
+
+import atexit
+import itertools
+import logging
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+
+from metrics_sdk.config import Config, Export
+from metrics_sdk.core import kinds
+from metrics_sdk.core.aggregates import new_aggregate
+from metrics_sdk.core.attributes import Pairs
+from metrics_sdk.core.build import COMPILED
+from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
+from metrics_sdk.core.scope import Scope
+from metrics_sdk.core.table import Description, Table
+from metrics_sdk.exporting import ExportWorker
+from metrics_sdk.faults import Faults
+from metrics_sdk.flusher import Flusher
+from metrics_sdk.health import Health, account, as_metrics
+from metrics_sdk.query import Aggregate, matching, merged_recent, merged_total, unknown, value_of
+from metrics_sdk.registry import Observable, Observations, Registry
+from metrics_sdk.snapshot import Metric, Point, Snapshot
+from metrics_sdk.store import SLICE_SECONDS, AggregateMap
+from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
+
+logger = logging.getLogger("metrics_sdk")
+
+_monotonic = time.monotonic  # for waiting in real time, whatever clock the SDK is given
+
+
+class MetricsSDK:
+    """One set of instruments, their aggregates, and the exporters that carry them away.
+
+    Nothing is started, opened or read before the first value is recorded. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self, config: Config | None = None, *, registry: Registry | None = None, directory: Directory | None = None
+    ) -> None:
+        """Build an SDK that works as `config` says.
+
+        `registry`: take over these instruments, they record here from now on. `directory`: list the instruments there.
+        """
+        config = Config() if config is None else config
+        self.config = config
+        self.max_instruments = config.max_instruments
+        self._clock = config.clock
+        self.faults = Faults(config.clock)
+        self._scope = Scope(_shards(config), config.window_seconds > 0, self._started, config.clock.time, Timed)
+        self._store = AggregateMap(self._scope, config.clock, config.map_locks, config.window_seconds, config.windows_kept)
+        self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
+        exports = [export for export in config.exporters if isinstance(export, Export)]
+        self._workers = [ExportWorker(export, config.clock, self.faults) for export in _distinct(exports)]
+        self._tables: dict[str, Table] = {}
+        self._retired: list[tuple[str, Table]] = []
+        self._reset_process_state()
+        self._at_exit_registered = False
+        if registry is None:
+            self.registry = Registry(self, directory)
+        else:
+            self.registry = registry
+            registry.redirect(self)
+        self.record = self.registry.directory.record
+        """`record(name, value, attributes=None)`: record with the instrument of that name, else a provisional histogram."""
+        _living[id(self)] = weakref.ref(self, lambda _, key=id(self): _living.pop(key, None))  # type: ignore[misc]
+
+    def _reset_process_state(self) -> None:
+        self._started_at = self._clock.time()
+        self._flushes = 0
+        self._flush_seconds = 0.0
+        self._due = [0.0] * len(self._workers)
+        self._report_due = 0.0
+        self._first_shutdown = itertools.count()
+        self._shut_down = threading.Event()
+        self._shutdown_result = False
+
+    # ---- declaring ----------------------------------------------------------------------------------------------
+
+    def counter(self, name: str, *, unit: str = "", description: str = "") -> Counter:
+        """Return the counter of that name: it adds up what only grows."""
+        made: Counter = self.registry.declare(kinds.COUNTER, name, unit, description)
+        return made
+
+    def up_down_counter(self, name: str, *, unit: str = "", description: str = "") -> UpDownCounter:
+        """Return the up-down counter of that name: it adds up what grows and shrinks by amounts."""
+        made: UpDownCounter = self.registry.declare(kinds.UP_DOWN_COUNTER, name, unit, description)
+        return made
+
+    def gauge(self, name: str, *, unit: str = "", description: str = "") -> Gauge:
+        """Return the gauge of that name: it holds the value that was set last."""
+        made: Gauge = self.registry.declare(kinds.GAUGE, name, unit, description)
+        return made
+
+    def histogram(
+        self, name: str, *, unit: str = "", description: str = "", boundaries: Sequence[float] | None = None
+    ) -> Histogram:
+        """Return the histogram of that name: base-2 exponential, or explicit with ascending upper `boundaries`."""
+        made: Histogram = self.registry.declare(kinds.HISTOGRAM, name, unit, description, boundaries)
+        return made
+
+    def observable_counter(
+        self, name: str, callback: Callable[[], Observations], *, unit: str = "", description: str = ""
+    ) -> Observable:
+        """Read a total that only grows by calling back at every flush; returns a handle with `close()`."""
+        return self.registry.observe(kinds.OBSERVABLE_COUNTER, name, callback, unit, description)
+
+    def observable_up_down_counter(
+        self, name: str, callback: Callable[[], Observations], *, unit: str = "", description: str = ""
+    ) -> Observable:
+        """Read a total that grows and shrinks by calling back at every flush; returns a handle with `close()`."""
+        return self.registry.observe(kinds.OBSERVABLE_UP_DOWN_COUNTER, name, callback, unit, description)
+
+    def observable_gauge(
+        self, name: str, callback: Callable[[], Observations], *, unit: str = "", description: str = ""
+    ) -> Observable:
+        """Read a value by calling back at every flush; returns a handle with `close()`.
+
+        The callback returns a number, or an iterable of (number, attributes). One that raises costs its own values alone.
+        """
+        return self.registry.observe(kinds.OBSERVABLE_GAUGE, name, callback, unit, description)
+
+    def timed(self, name: str, attributes: Attributes | None = None) -> Timed:
+        """Measure durations into the histogram `name`: a decorator for any kind of function, and a context manager.
+
+        In seconds, unless the instrument was declared with another unit of time. What raises is recorded with the
+        attribute `error.type` in addition.
+        """
+        return Timed(self._duration_histogram(name), attributes)
+
+    def instrument(self, target: str, name: str, attributes: Attributes | None = None) -> Instrumented:
+        """Time a callable that is not yours, named "module:Class.method", now or when its module is first imported.
+
+        Returns a handle with `close()`, which puts the original back.
+        """
+        return instrument_by_name(target, self.timed(name, attributes))
+
+    def _duration_histogram(self, name: str) -> Histogram:
+        known = self.registry.declared.get(name.lower()) if isinstance(name, str) else None
+        if isinstance(known, Histogram):
+            return known
+        made: Histogram = self.registry.declare(kinds.HISTOGRAM, name, "s", provisional="timed")
+        return made
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def query(self, name: str, attributes: Attributes | None = None, *, last: float | None = None) -> Aggregate:
+        """Return what was recorded under `name`, up to this moment.
+
+        `attributes`: merge the series that include these; None is all, {} only the series without any. `last`: only the windows
+        that reach into the last so many seconds; the answer's `start` says from when on. Raises UnknownInstrument.
+        """
+        if last is not None and (not self._store.window_seconds or not 0 < last < float("inf")):
+            raise ValueError(f"last must be a positive number of seconds, with windows not turned off, not {last!r}")
+        table = self._tables.get(name.lower()) if isinstance(name, str) else None
+        if table is None:
+            raise unknown(name, self._tables)
+        if table.description.kind.observable:
+            self._observe()
+        self._store.drain([table])
+        return self._aggregate(table, attributes, last)
+
+    def query_all(self, *, last: float | None = None) -> Mapping[str, Mapping[Pairs, Aggregate]]:
+        """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
+        self._observe()
+        self._store.drain()
+        now = self._clock.time()
+        answer: dict[str, dict[Pairs, Aggregate]] = {}
+        for table in list(self._tables.values()):
+            answer[table.description.name] = {}
+            for series in table.listed():
+                if last is None:
+                    merged, start = series.total(), series.created
+                else:
+                    merged, start = merged_recent(table, [series], self._store, now - last)
+                answer[table.description.name][series.attributes] = Aggregate(table, merged, start, now)
+        return answer
+
+    def _aggregate(self, table: Table, attributes: Attributes | None, last: float | None) -> Aggregate:
+        chosen = matching(table, attributes)
+        now = self._clock.time()
+        if last is None:
+            start = min([series.created for series in chosen], default=self._started_at)
+            return Aggregate(table, merged_total(table, chosen), start, now)
+        merged, start = merged_recent(table, chosen, self._store, now - last)
+        return Aggregate(table, merged, max(start, self._started_at), now)
+
+    def snapshot(self) -> Snapshot:
+        """Return everything there is, frozen: what exporters get. Runs the callbacks and drains first."""
+        self._observe()
+        self._store.drain()
+        return self._snapshot()
+
+    def _snapshot(self) -> Snapshot:
+        now = self._clock.time()
+        metrics = [_metric(table, now) for table in list(self._tables.values())]
+        metrics = [metric for metric in metrics if metric.points]
+        metrics += as_metrics(self.health(), self._started_at, now)
+        return Snapshot(self.config.resource, now, tuple(metrics))
+
+    def health(self) -> Health:
+        """Return the accounting, and how the parts are doing. Drains nothing."""
+        instruments, retired, contended = account(self._tables, self._retired)
+        counted = [*instruments.values(), *retired]
+        merged = sum([one.merged for one in counted])
+        dropped: dict[str, int] = {}
+        for one in counted:
+            for reason, count in one.dropped.items():
+                dropped[reason] = dropped.get(reason, 0) + count
+        return Health(
+            compiled=COMPILED,
+            received=sum([one.received for one in counted]),
+            merged=merged,
+            dropped=dropped,
+            pending=sum([one.pending for one in counted]),
+            contended=contended,
+            instruments=instruments,
+            series=sum([one.series for one in instruments.values()]),
+            flushes=self._flushes,
+            flush_seconds=self._flush_seconds,
+            flusher_cpu_seconds=self._flusher.cpu_seconds,
+            flusher_running=self._flusher.running,
+            shut_down=self._shut_down.is_set(),
+            faults=self.faults.counts(),
+            exporters={worker.export.name: worker.health(merged) for worker in self._workers},
+        )
+
+    # ---- life cycle ---------------------------------------------------------------------------------------------
+
+    def flush(self, timeout: float = 5.0) -> bool:
+        """Merge everything that was recorded before the call, and export it.
+
+        True: it is merged, and every exporter acknowledged it, within `timeout` seconds. Called by an exporter, a callback or a
+        handler that interrupted a flush, it returns False at once: the flush that is under way goes on.
+        """
+        deadline = _monotonic() + timeout
+        self._observe()
+        if not self._store.drain(timeout=timeout):
+            return False
+        return self._export_all(deadline, last=False)
+
+    def _export_all(self, deadline: float, last: bool) -> bool:
+        if not self._workers:
+            return True
+        snapshot = self._snapshot()
+        merged = self._merged()
+        if not self.config.background:
+            return all([worker.run_inline(snapshot, merged) for worker in self._workers])
+        # The flusher may not wait for exporters, nor may one of them wait for itself or, in turn, for another.
+        waits = not self._flusher.is_current_thread() and not any([worker.is_current_thread() for worker in self._workers])
+        done = [worker.submit(snapshot, merged, urgent=True, last=last) for worker in self._workers]
+        return waits and all([event.wait(max(0.0, deadline - _monotonic())) for event in done])
+
+    def shutdown(self, timeout: float = 5.0) -> bool:
+        """Stop: refuse later values (counted as `after_shutdown`), drain, merge, export a last time, end the threads.
+
+        True: everything was merged and acknowledged within `timeout` seconds. The first call does the work, others wait for it and
+        return what it returned. Runs at the interpreter's exit by itself.
+        """
+        deadline = _monotonic() + timeout
+        if next(self._first_shutdown):
+            if not self._is_own_thread():
+                self._shut_down.wait(timeout)
+            return self._shutdown_result
+        if self._at_exit_registered:
+            atexit.unregister(self._at_exit)
+        self._observe()
+        if COMPILED:
+            self._scope.close()
+            drained = self._store.drain(timeout=timeout)
+        else:  # an interpreted cell has no such check on its fast path: it stops when it is taken for the last time
+            drained = self._store.drain(timeout=timeout)
+            self._scope.close()
+            self._store.drain(timeout=timeout)
+        self._flusher.stop()
+        exported = self._export_all(deadline, last=True)
+        for worker in self._workers:
+            if not self.config.background:
+                worker.shutdown_inline()
+            elif not worker.is_current_thread():
+                worker.join(deadline - _monotonic())
+        self._shutdown_result = drained and exported
+        self._shut_down.set()
+        self._report(logging.DEBUG, "final ")
+        return self._shutdown_result
+
+    def _is_own_thread(self) -> bool:
+        return self._flusher.is_current_thread() or any([worker.is_current_thread() for worker in self._workers])
+
+    def __enter__(self) -> MetricsSDK:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.shutdown(self.config.shutdown_timeout_seconds)
+
+    # ---- what the parts call ------------------------------------------------------------------------------------
+
+    def new_table(self, description: Description) -> Table:
+        """Return the table of an instrument, with the series that this SDK has of it already."""
+        key = description.name.lower()
+        known = self._tables.get(key)
+        if known is not None and known.description.kind is description.kind:
+            if known.description.boundaries == description.boundaries:
+                return known
+        empty = new_aggregate(description.kind.aggregation, description.boundaries, self.config.max_buckets)
+        made = Table(self._scope, description, empty, self.config.max_series_per_instrument, self._store.locks)
+        if known is not None:
+            self.retire(description.name)
+        return self._tables.setdefault(key, made)
+
+    def retire(self, name: str) -> None:
+        """Give up an instrument's table for one of another kind; its values become drops."""
+        table = self._tables.pop(name.lower(), None)
+        if table is not None:
+            self._store.drain([table])
+            self._retired.append((name, table))
+            if any(series.current().merged for series in table.series.values()):
+                self.faults.report(
+                    "redeclared", f"values that record() put under {name!r} before its declaration as another kind are dropped"
+                )
+
+    def _observe(self) -> None:
+        if self.registry.home is self:
+            self.registry.run_callbacks()
+
+    def _started(self) -> None:
+        """Called by the recording path, anywhere, while no flusher runs in this process: waits for nothing."""
+        scope = self._scope
+        scope.running = True
+        if not self._at_exit_registered:
+            self._at_exit_registered = True
+            atexit.register(self._at_exit)
+        if self.config.background and not self._flusher.start():
+            scope.running = False
+
+    def _flusher_ended(self) -> None:
+        self._scope.running = False
+
+    def _at_exit(self) -> None:
+        self.shutdown(self.config.shutdown_timeout_seconds)
+
+    def _pass(self) -> float:
+        """Do what the background thread does each time; return when it should do so again."""
+        config = self.config
+        started = self._clock.monotonic()
+        if not self._flushes:
+            self._due = [started + worker.export.interval_seconds for worker in self._workers]
+            self._report_due = started + (config.health_report_interval_seconds or 0.0)
+            for worker in self._workers:
+                worker.start()
+        self._flushes += 1
+        self._observe()
+        self._store.drain(aligned=config.flush_interval_seconds)
+        self._export_due(started)
+        if config.health_report_interval_seconds is not None and started >= self._report_due:
+            self._report_due = started + config.health_report_interval_seconds
+            self._report(logging.INFO, "")
+        now = self._clock.monotonic()
+        self._flush_seconds += now - started
+        next_pass = max(started + config.flush_interval_seconds, now)
+        if config.window_seconds:
+            next_pass = min(next_pass, now + self._scope.window + config.window_seconds - self._clock.time())
+        return next_pass
+
+    def _export_due(self, now: float) -> None:
+        due = [i for i, at in enumerate(self._due) if now >= at]
+        if due:
+            snapshot = self._snapshot()
+            merged = self._merged()
+            for i in due:
+                self._workers[i].submit(snapshot, merged)
+                self._due[i] = now + self._workers[i].export.interval_seconds  # ticks that were missed are skipped
+        for worker in self._workers:
+            worker.check()
+
+    def _merged(self) -> int:
+        tables = [*self._tables.values(), *[table for _, table in self._retired]]
+        return sum([int(series.current().merged) for table in tables for series in list(table.series.values())])
+
+    def _report(self, level: int, which: str) -> None:
+        if logger.isEnabledFor(level):
+            health = self.health()
+            logger.log(
+                level,
+                "%sreport: received %d, merged %d, dropped %s, pending %d, %d series, faults %s",
+                which,
+                health.received,
+                health.merged,
+                dict(health.dropped) or 0,
+                health.pending,
+                health.series,
+                dict(health.faults) or 0,
+            )
+
+    def _forked(self) -> None:
+        """Begin anew in a forked child. Takes no lock, starts no thread, logs nothing."""
+        self._scope.forked()
+        self._store.forked()
+        self._flusher.reset()
+        for worker in self._workers:
+            worker.reset()
+        self._reset_process_state()
+
+
+def _shards(config: Config) -> int:
+    if config.shards != "auto":
+        return int(config.shards)
+    return 1 if _has_gil() else 2 * (os.cpu_count() or 1)
+
+
+def _has_gil() -> bool:
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def _distinct(exports: Sequence[Export]) -> list[Export]:
+    """Number the exporters that share a name, so that `health()` tells them apart."""
+    seen: dict[str, int] = {}
+    made = []
+    for export in exports:
+        seen[export.name] = number = seen.get(export.name, 0) + 1
+        made.append(
+            export
+            if number == 1
+            else Export(
+                export.exporter,
+                interval_seconds=export.interval_seconds,
+                timeout_seconds=export.timeout_seconds,
+                queue_size=export.queue_size,
+                name=f"{export.name}-{number}",
+            )
+        )
+    return made
+
+
+def _metric(table: Table, now: float) -> Metric:
+    described = table.description
+    points: list[Point] = []
+    end = time.perf_counter() + SLICE_SECONDS
+    for series in table.listed():
+        points.append(Point(series.attributes, value_of(series.total()), series.created, now))
+        if not len(points) & 15 and time.perf_counter() > end:
+            time.sleep(0)
+            end = time.perf_counter() + SLICE_SECONDS
+    return Metric(
+        described.name, described.kind.name, described.unit, described.description, described.boundaries, tuple(points)
+    )
+
+
+_living: dict[int, weakref.ref[MetricsSDK]] = {}
+
+
+def _forked() -> None:
+    for reference in list(_living.values()):
+        sdk = reference()
+        if sdk is not None:
+            sdk._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,125 @@
+"""The aggregate map: where cells deliver to, and where readers read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from metrics_sdk.clock import Clock
+from metrics_sdk.core.aggregates import Aggregate
+from metrics_sdk.core.draining import take_slice
+from metrics_sdk.core.exclusion import exclusively
+from metrics_sdk.core.scope import Scope
+from metrics_sdk.core.series import Series
+from metrics_sdk.core.table import Table
+from metrics_sdk.windows import Windows
+
+# Neither compiled nor interpreted code gives up the GIL before the switch interval (5 ms): so work is done in slices of
+# half a millisecond, each followed by an offer of the GIL.
+SLICE_SECONDS = 0.00045
+
+
+class AggregateMap:
+    """N locks, and as many sets of closed windows; a series belongs to one of them by its hash.
+
+    A series' own state (its total and its open window) lives in the series. The lock excludes what could see a window twice or
+    not at all: closing it, reading it, and, where the core is interpreted, merging into it. It is held around work on one
+    series at a time, never across a callback, an exporter, logging or a loop.
+    """
+
+    def __init__(self, scope: Scope, clock: Clock, locks: int, window_seconds: float, windows_kept: int) -> None:
+        self.locks: list[Any] = [threading.RLock() for _ in range(locks)]
+        self.window_seconds = window_seconds
+        self._scope = scope
+        self._clock = clock
+        self._windows = {id(lock): Windows(windows_kept) for lock in self.locks}
+        self._drain_lock: Any = threading.RLock()
+        if window_seconds:
+            scope.window = self._window_at(clock.time())
+
+    def forked(self) -> None:
+        """Begin anew in a forked child, where a lock may be held by a thread that is no more."""
+        for lock in self.locks:
+            lock._at_fork_reinit()
+        self._drain_lock._at_fork_reinit()
+        for windows in self._windows.values():
+            windows.clear()
+
+    def drain(self, tables: Iterable[Table] | None = None, timeout: float = 5.0, aligned: float = 0.0) -> bool:
+        """Take what the cells hold, of all instruments or of some; close the window if it has ended.
+
+        Values taken no later than `aligned` seconds after the window's end still belong to it. Returns False if another drain
+        did not end within `timeout` seconds, or if the caller interrupted one.
+        """
+        cells = (
+            None
+            if tables is None
+            else [cell for table in tables for series in list(table.series.values()) for cell in list(series.cells.values())]
+        )
+        return exclusively(self._drain_lock, partial(self._drain, cells, aligned), timeout)
+
+    def _drain(self, cells: list[Any] | None, aligned: float) -> None:
+        scope = self._scope
+        ended = False
+        if self.window_seconds:
+            now = self._clock.time()
+            window = self._window_at(now)
+            ended = window != scope.window
+            if ended and not 0 <= now - scope.window - self.window_seconds <= aligned:
+                self._close_windows(window)
+                ended = False
+        if cells is None or ended:
+            cells = list(scope.dirty)
+        else:
+            cells = [cell for cell in cells if cell in scope.dirty]
+        at = 0
+        while at < len(cells):
+            at = take_slice(scope, cells, at, SLICE_SECONDS)
+            if at < len(cells):
+                time.sleep(0)
+        if ended:
+            self._close_windows(window)
+
+    def _close_windows(self, window: float) -> None:
+        scope = self._scope
+        end = time.perf_counter() + SLICE_SECONDS
+        for series in list(scope.opened):
+            exclusively(series.lock, partial(self._close, series), 1.0)
+            if time.perf_counter() > end:
+                time.sleep(0)
+                end = time.perf_counter() + SLICE_SECONDS
+        scope.window = window
+        for lock in self.locks:
+            windows = self._windows[id(lock)]
+            exclusively(lock, partial(windows.evict_before, window - windows.kept * self.window_seconds), 1.0)
+
+    def _close(self, series: Series) -> None:
+        # Stored first, then moved in the series: an interruption in between makes it be stored again, which changes nothing.
+        state = series.current()
+        if state.open is not None:
+            self._windows[id(series.lock)].put(state.window, series, state.open)
+            series.close_window(state.open)
+        self._scope.opened.pop(series, None)
+
+    def _window_at(self, now: float) -> float:
+        return now - now % self.window_seconds
+
+    def recent(self, series: Series, since: float) -> Iterator[tuple[float, Aggregate]]:
+        """Yield (start, aggregate) of the windows of `series` that end after `since`, in order; the open one last."""
+        found: list[tuple[float, Aggregate]] = []
+        read = partial(self._read_recent, series, since, found)
+        if not exclusively(series.lock, read, 1.0):
+            read()  # we are inside a handler that interrupted the holder: it will not move on before we return
+        yield from found
+
+    def _read_recent(self, series: Series, since: float, found: list[tuple[float, Aggregate]]) -> None:
+        opened = series.current().open  # stored already, but not yet moved, if closing it was interrupted
+        for start, aggregate in self._windows[id(series.lock)].of(series, since - self.window_seconds):
+            if aggregate is not opened:
+                found.append((start, aggregate))
+        window = series.window()
+        if window is not None and window[0] + self.window_seconds > since:
+            found.append(window)

@@ -1,0 +1,210 @@
+"""timed(): durations of every kind of callable, and of blocks."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, ParamSpec, TypeVar
+
+from metrics_sdk.core.instruments import Attributes, Histogram
+from metrics_sdk.errors import DeclarationError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_now = time.perf_counter
+
+
+class Timed:
+    """Measures into a histogram: `@timed` on a function, or `with timed:` around a block.
+
+    Durations are in the histogram's unit if that is one of time, else in seconds. What raises is recorded with the attribute
+    `error.type` in addition, the exception's class name. As a context manager it times one block at a time.
+    """
+
+    def __init__(self, histogram: Histogram, attributes: Attributes | None = None) -> None:
+        self._histogram = histogram
+        self._attributes = attributes
+        self._started = 0.0
+
+    def __enter__(self) -> Timed:
+        self._started = _now()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        elapsed = (_now() - self._started) * self._histogram.route.table.description.per_second
+        if kind is None:
+            self._histogram.record(elapsed, self._attributes)
+        else:
+            self._histogram.record(elapsed, {**(self._attributes or {}), "error.type": kind.__name__})
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Return `function`, timed. It stays what it is: a method, a coroutine function, a generator function …"""
+        if isinstance(function, (staticmethod, classmethod)):
+            return type(function)(self(function.__func__))
+        if not callable(function) or isinstance(function, type):
+            raise DeclarationError(f"timed() measures functions, methods and callable objects, not {function!r}")
+        bound = self._histogram if self._attributes is None else self._histogram.bind(self._attributes)
+        for applies, wrap in _WRAPPERS:
+            if applies(function):
+                wrapped: Callable[P, R] = wrap(bound, function)
+                return wrapped
+        return _timed_function(bound, function)
+
+
+def _failed(histogram: Histogram, started: float, error: BaseException) -> None:
+    elapsed = (_now() - started) * histogram.route.table.description.per_second
+    histogram.record(elapsed, {"error.type": type(error).__name__})
+
+
+def _timed_function(histogram: Histogram, function: Callable[P, R]) -> Callable[P, R]:
+    @functools.wraps(function)
+    def timed(*args: P.args, **kwargs: P.kwargs) -> R:
+        started = _now()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            _failed(histogram, started, error)
+            raise
+        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+        return result
+
+    return timed
+
+
+def _timed_coroutine(histogram: Histogram, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def timed(*args: Any, **kwargs: Any) -> Any:
+        started = _now()
+        try:
+            result = await function(*args, **kwargs)
+        except BaseException as error:
+            _failed(histogram, started, error)
+            raise
+        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+        return result
+
+    return timed
+
+
+def _timed_generator(histogram: Histogram, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def timed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        started = _now()  # at the first next(), for a generator's body begins there
+        try:
+            result = yield from function(*args, **kwargs)
+        except GeneratorExit:  # closed before its end, which is no failure
+            histogram.record((_now() - started) * histogram.route.table.description.per_second)
+            raise
+        except BaseException as error:
+            _failed(histogram, started, error)
+            raise
+        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+        return result
+
+    return timed
+
+
+def _timed_async_generator(histogram: Histogram, function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def timed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        started = _now()
+        inner = function(*args, **kwargs)
+        step = inner.__anext__()
+        while True:
+            try:
+                item = await step
+            except StopAsyncIteration:
+                break
+            except BaseException as error:
+                _failed(histogram, started, error)
+                raise
+            try:
+                sent = yield item
+            except GeneratorExit:  # closed before its end, which is no failure
+                await inner.aclose()
+                histogram.record((_now() - started) * histogram.route.table.description.per_second)
+                raise
+            except BaseException as error:
+                step = inner.athrow(error)
+            else:
+                step = inner.asend(sent)
+        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+
+    return timed
+
+
+# What an object is called like decides, also for a callable object with such a `__call__`.
+def _is(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda function: test(function) or test(getattr(type(function), "__call__", None))
+
+
+_WRAPPERS: tuple[tuple[Callable[[Any], bool], Callable[[Histogram, Callable[..., Any]], Callable[..., Any]]], ...] = (
+    (_is(inspect.iscoroutinefunction), _timed_coroutine),
+    (_is(inspect.isasyncgenfunction), _timed_async_generator),
+    (_is(inspect.isgeneratorfunction), _timed_generator),
+)
+
+
+class Instrumented:
+    """A callable of somebody else's that is timed until `close()`."""
+
+    def __init__(self, target: str, timed: Timed) -> None:
+        self.target = target
+        self._timed = timed
+        self._closed = False
+        self._put_back: Callable[[], None] | None = None
+
+    def install(self, module: Any) -> None:
+        """Wrap the callable in `module`; called when the module is there."""
+        if self._closed or self._put_back is not None:
+            return
+        import wrapt  # 66 ms: when it is used first
+
+        path = self.target.partition(":")[2]
+        parent, attribute, original = wrapt.resolve_path(module, path)
+        own = attribute in vars(parent)
+        wrapper = wrapt.FunctionWrapper(original, self._around)
+        setattr(parent, attribute, wrapper)
+
+        def put_back() -> None:
+            if vars(parent).get(attribute) is not wrapper:
+                return
+            if own:
+                setattr(parent, attribute, original)
+            else:
+                delattr(parent, attribute)
+
+        self._put_back = put_back
+
+    def _around(self, wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+        # Closed, but still there: somebody wrapped it after us, and what is there calls us.
+        return wrapped(*args, **kwargs) if self._closed else self._timed(wrapped)(*args, **kwargs)
+
+    def close(self) -> None:
+        """Put the original back, or do not install what has not been imported yet."""
+        self._closed = True
+        if self._put_back is not None:
+            self._put_back()
+            self._put_back = None
+
+
+def instrument_by_name(target: str, timed: Timed) -> Instrumented:
+    """Time the callable `target` names ("module:Class.method"), now if its module is imported, else when it is first."""
+    module_name, colon, path = target.partition(":") if isinstance(target, str) else ("", "", "")
+    if not (module_name and colon and path):
+        raise DeclarationError(f'what to instrument is named "module:function" or "module:Class.method", not {target!r}')
+    made = Instrumented(target, timed)
+    module = sys.modules.get(module_name)
+    if module is not None:
+        try:
+            made.install(module)
+        except AttributeError as error:
+            raise DeclarationError(f"cannot instrument {target!r}: {error}") from error
+    else:
+        importlib.import_module("wrapt").register_post_import_hook(made.install, module_name)
+    return made

@@ -1,0 +1,50 @@
+"""Closed time windows: start → the series that were active in it → their aggregates. Sorted, bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from metrics_sdk.core.aggregates import Aggregate
+from metrics_sdk.core.series import Series
+
+
+class Windows:
+    """The closed windows of the series that share a lock; call it with that lock held.
+
+    Kept by time and not by series: a series that was idle in a window costs nothing there, and evicting a window is one step.
+    """
+
+    def __init__(self, kept: int) -> None:
+        self.kept = kept
+        self._by_start: Any = None  # SortedDict[float, dict[Series, tuple[Aggregate, ...]]]
+
+    def put(self, start: float, series: Series, closed: Aggregate) -> None:
+        """Store the aggregate of a window. The same one again changes nothing; a further one (a value came late) is added."""
+        if not self.kept:
+            return
+        if self._by_start is None:
+            from sortedcontainers import SortedDict  # takes 11 ms to import: not before the first window closes
+
+            self._by_start = SortedDict()
+        window = self._by_start.setdefault(start, {})
+        stored = window.get(series, ())
+        if not any(aggregate is closed for aggregate in stored):
+            window[series] = (*stored, closed)
+
+    def of(self, series: Series, after: float) -> Iterator[tuple[float, Aggregate]]:
+        """Yield (start, aggregate) of the windows that start after `after`, in order."""
+        if self._by_start is not None:
+            for start in self._by_start.irange(minimum=after, inclusive=(False, False)):
+                for aggregate in self._by_start[start].get(series, ()):
+                    yield start, aggregate
+
+    def evict_before(self, start: float) -> None:
+        """Let go of the windows that begin before `start`, and of the oldest while there are too many."""
+        windows = self._by_start
+        while windows and (windows.peekitem(0)[0] < start or len(windows) > self.kept):
+            windows.popitem(0)
+
+    def clear(self) -> None:
+        """Let go of all."""
+        self._by_start = None
