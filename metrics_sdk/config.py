@@ -41,7 +41,7 @@ class Export:
         for method in ("export", "shutdown"):
             if not callable(getattr(exporter, method, None)):
                 raise ConfigurationError(
-                    f"an exporter needs the methods export(snapshot, timeout) and shutdown(), but {exporter!r} has no {method}()"
+                    f"an exporter needs the methods export(snapshot, timeout) and shutdown(), {exporter!r} has no {method}()"
                 )
         _check_seconds("Export.interval_seconds", interval_seconds)
         _check_seconds("Export.timeout_seconds", timeout_seconds)

@@ -17,11 +17,11 @@ class DeclarationError(MetricsError, ValueError):
     """
 
 
-class TooManyInstruments(DeclarationError):
+class TooManyInstruments(DeclarationError):  # noqa: N818 - what it says is the name
     """`max_instruments` different names have been declared already."""
 
 
-class UnknownInstrument(MetricsError, KeyError):
+class UnknownInstrument(MetricsError, KeyError):  # noqa: N818 - likewise
     """A query for a name that nobody declared or recorded under."""
 
     def __str__(self) -> str:

@@ -32,8 +32,8 @@ class Job(NamedTuple):
 class ExportWorker:
     """One exporter, its thread, and a bounded queue before it.
 
-    Snapshots are cumulative, so only the newest matters: when the queue is full the oldest one is let go and counted, and after a
-    failure the newest is what is tried again, after 1, 2, 4 … 60 seconds with jitter. An export that overruns its timeout is
+    Snapshots are cumulative, so only the newest matters: when the queue is full the oldest one is let go and counted, and after
+    a failure the newest is what is tried again, after 1, 2, 4 … 60 seconds with jitter. An export that overruns its timeout is
     counted as failed at once and shows as "hanging" until it returns; no second one is begun beside it.
     """
 

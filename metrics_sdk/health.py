@@ -16,8 +16,8 @@ PREFIX = "metrics_sdk."
 class ExporterHealth:
     """How one exporter is doing.
 
-    `state`: "idle", "exporting", "hanging" (overran its timeout and has not returned), "backing_off", "open" (several failures in a
-    row: the circuit is open, it is tried at growing intervals), "stopped".
+    `state`: "idle", "exporting", "hanging" (overran its timeout and has not returned), "backing_off", "open" (several failures
+    in a row: the circuit is open, it is tried at growing intervals), "stopped".
     `acknowledged` and `unacknowledged` are numbers of recorded values: together they are all that is merged.
     `superseded`: snapshots let go unexported, since a newer one had come.
     """
@@ -99,40 +99,41 @@ def _of(table: Table, retired: bool) -> InstrumentHealth:
 
 def as_metrics(health: Health, start_time: float, time: float) -> list[Metric]:
     """Return the self-metrics as ordinary metrics, for what is exported."""
-
-    def metric(
-        name: str, kind: str, unit: str, description: str, values: Mapping[tuple[tuple[str, str], ...], float]
-    ) -> Metric:
-        points = tuple([Point(attributes, value, start_time, time) for attributes, value in values.items()])
-        return Metric(PREFIX + name, kind, unit, description, None, points)
-
-    exporters = health.exporters.items()
-    made = [
-        metric("received", "counter", "{value}", "Values handed in.", {(): health.received}),
-        metric("merged", "counter", "{value}", "Values in the totals.", {(): health.merged}),
-        metric(
-            "dropped",
+    dropped = {reason: health.dropped.get(reason, 0) for reason in REASONS}
+    exporters = health.exporters
+    rows: list[tuple[str, str, str, str, str, Mapping[str, float]]] = [
+        ("received", "counter", "{value}", "Values handed in.", "", {"": health.received}),
+        ("merged", "counter", "{value}", "Values in the totals.", "", {"": health.merged}),
+        ("dropped", "counter", "{value}", "Values dropped, by reason.", "reason", dropped),
+        ("pending", "gauge", "{value}", "Values not merged yet.", "", {"": health.pending}),
+        ("contended", "counter", "{value}", "Values that found their cell taken.", "", {"": health.contended}),
+        ("series", "gauge", "{series}", "Series with data.", "", {"": health.series}),
+        ("flushes", "counter", "{flush}", "Passes of the flusher.", "", {"": health.flushes}),
+        ("flush.duration", "counter", "s", "Time spent flushing.", "", {"": health.flush_seconds}),
+        ("flusher.cpu", "counter", "s", "Processor time of the flusher.", "", {"": health.flusher_cpu_seconds}),
+        ("faults", "counter", "{fault}", "Failures, by kind.", "kind", health.faults),
+        ("exports", "counter", "{export}", "Exports.", "exporter", {n: e.exports for n, e in exporters.items()}),
+        (
+            "export.failures",
             "counter",
-            "{value}",
-            "Values dropped, by reason.",
-            {(("reason", reason),): health.dropped.get(reason, 0) for reason in REASONS},
+            "{export}",
+            "Failed exports.",
+            "exporter",
+            {n: e.failures for n, e in exporters.items()},
         ),
-        metric("pending", "gauge", "{value}", "Values not merged yet.", {(): health.pending}),
-        metric("contended", "counter", "{value}", "Values that found their cell taken.", {(): health.contended}),
-        metric("series", "gauge", "{series}", "Series with data.", {(): health.series}),
-        metric("flushes", "counter", "{flush}", "Passes of the flusher.", {(): health.flushes}),
-        metric("flush.duration", "counter", "s", "Time spent flushing.", {(): health.flush_seconds}),
-        metric("flusher.cpu", "counter", "s", "Processor time of the flusher.", {(): health.flusher_cpu_seconds}),
-        metric("faults", "counter", "{fault}", "Failures, by kind.", {(("kind", k),): n for k, n in health.faults.items()}),
-        metric("exports", "counter", "{export}", "Successful exports.", {(("exporter", n),): e.exports for n, e in exporters}),
-        metric(
-            "export.failures", "counter", "{export}", "Failed exports.", {(("exporter", n),): e.failures for n, e in exporters}
+        (
+            "export.duration",
+            "counter",
+            "s",
+            "Time in exports.",
+            "exporter",
+            {n: e.export_seconds for n, e in exporters.items()},
         ),
-        metric(
-            "export.duration", "counter", "s", "Time in exports.", {(("exporter", n),): e.export_seconds for n, e in exporters}
-        ),
-        metric(
-            "export.queued", "gauge", "{snapshot}", "Snapshots waiting.", {(("exporter", n),): e.queued for n, e in exporters}
-        ),
+        ("export.queued", "gauge", "{snapshot}", "Snapshots waiting.", "exporter", {n: e.queued for n, e in exporters.items()}),
     ]
-    return [metric for metric in made if metric.points]
+    made = []
+    for name, kind, unit, description, key, values in rows:
+        points = [Point(((key, label),) if key else (), value, start_time, time) for label, value in values.items()]
+        if points:
+            made.append(Metric(PREFIX + name, kind, unit, description, None, tuple(points)))
+    return made

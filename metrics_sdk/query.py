@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from metrics_sdk.core import aggregates as core
-from metrics_sdk.core.attributes import Pairs, identity, normalise
+from metrics_sdk.core.attributes import identity, normalise
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
 from metrics_sdk.errors import UnknownInstrument
@@ -17,9 +17,9 @@ from metrics_sdk.store import AggregateMap
 class Aggregate:
     """The answer to a query: the merged values of one or more series between `start` and `end` (Unix seconds).
 
-    What an instrument of its kind does not know is None: a counter has no `min`, `max` or `last`, only gauges have a `last`, and
-    an aggregate without values has a `count` of 0 and nothing else. For a gauge, `count`, `sum`, `min`, `max` and `mean` are of
-    the values that were set.
+    What an instrument of its kind does not know is None: a counter has no `min`, `max` or `last`, only gauges have a `last`,
+    and an aggregate without values has a `count` of 0 and nothing else. For a gauge, `count`, `sum`, `min`, `max` and `mean` are
+    of the values that were set.
     """
 
     __slots__ = ("_core", "end", "kind", "name", "start", "unit")
@@ -137,16 +137,9 @@ def matching(table: Table, attributes: object) -> Sequence[Series]:
     wanted = normalise(attributes)
     if not wanted:
         return [series for series in listed if not series.attributes]
-    tags = [identity((pair,)) for pair in wanted]
-    return [series for series in listed if series.attributes == wanted or _includes(series.attributes, wanted, tags)]
-
-
-def _includes(attributes: Pairs, wanted: Pairs, tags: list[object]) -> bool:
-    # 1 == True == 1.0 for Python, so equality alone is not enough where a value is not a str or int.
-    return all(
-        any(identity((pair,)) == tag for pair in attributes if pair[0] == key)
-        for (key, _), tag in zip(wanted, tags, strict=True)
-    )
+    # By identity: 1, 1.0 and True are equal for Python, and different values for us.
+    tags = {identity((pair,)) for pair in wanted}
+    return [series for series in listed if tags <= {identity((pair,)) for pair in series.attributes}]
 
 
 def merged_total(table: Table, chosen: Iterable[Series]) -> core.Aggregate:
@@ -168,10 +161,6 @@ def merged_recent(table: Table, chosen: Iterable[Series], store: AggregateMap, s
 
 def unknown(name: object, known: Mapping[str, object]) -> UnknownInstrument:
     """Return the error for a name that is not known, with the names that come close."""
-    close = difflib.get_close_matches(str(name), list(known), n=3)
-    hint = (
-        f"did you mean {' or '.join([repr(match) for match in close])}?"
-        if close
-        else "nothing was declared or recorded under it"
-    )
+    close = [repr(match) for match in difflib.get_close_matches(str(name), list(known), n=3)]
+    hint = f"did you mean {' or '.join(close)}?" if close else "nothing was declared or recorded under it"
     return UnknownInstrument(f"no instrument is called {name!r}: {hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import re
 import sys
@@ -269,7 +270,7 @@ def _checked(boundaries: Sequence[float] | None, name: str) -> tuple[float, ...]
         made = tuple([float(bound) for bound in boundaries])
     except (TypeError, ValueError, OverflowError) as error:
         raise DeclarationError(f"the boundaries of {name!r} must be numbers, not {_shortened(boundaries)}") from error
-    if not all(map(math.isfinite, made)) or any(a >= b for a, b in zip(made, made[1:], strict=False)):
+    if not all(map(math.isfinite, made)) or any(a >= b for a, b in itertools.pairwise(made)):
         raise DeclarationError(
             f"the boundaries of {name!r} must be finite and strictly ascending, not {_shortened(boundaries)}"
         )

@@ -19,6 +19,7 @@ from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
 from metrics_sdk.core.scope import Scope
+from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.exporting import ExportWorker
 from metrics_sdk.faults import Faults
@@ -69,7 +70,8 @@ class MetricsSDK:
             registry.redirect(self)
         self.record = self.registry.directory.record
         """`record(name, value, attributes=None)`: record with the instrument of that name, else a provisional histogram."""
-        _living[id(self)] = weakref.ref(self, lambda _, key=id(self): _living.pop(key, None))  # type: ignore[misc]
+        _living[id(self)] = weakref.ref(self)
+        weakref.finalize(self, _living.pop, id(self), None).atexit = False
 
     def _reset_process_state(self) -> None:
         self._started_at = self._clock.time()
@@ -156,34 +158,38 @@ class MetricsSDK:
         `attributes`: merge the series that include these; None is all, {} only the series without any. `last`: only the windows
         that reach into the last so many seconds; the answer's `start` says from when on. Raises UnknownInstrument.
         """
-        if last is not None and (not self._store.window_seconds or not 0 < last < float("inf")):
-            raise ValueError(f"last must be a positive number of seconds, with windows not turned off, not {last!r}")
+        self._check_last(last)
         table = self._tables.get(name.lower()) if isinstance(name, str) else None
         if table is None:
             raise unknown(name, self._tables)
         if table.description.kind.observable:
             self._observe()
         self._store.drain([table])
-        return self._aggregate(table, attributes, last)
+        return self._aggregate(table, matching(table, attributes), last)
 
     def query_all(self, *, last: float | None = None) -> Mapping[str, Mapping[Pairs, Aggregate]]:
-        """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
+        """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs.
+
+        Series whose attributes are equal for Python (1, 1.0 and True) come merged, under one key.
+        """
+        self._check_last(last)
         self._observe()
         self._store.drain()
-        now = self._clock.time()
         answer: dict[str, dict[Pairs, Aggregate]] = {}
         for table in list(self._tables.values()):
-            answer[table.description.name] = {}
+            alike: dict[Pairs, list[Series]] = {}
             for series in table.listed():
-                if last is None:
-                    merged, start = series.total(), series.created
-                else:
-                    merged, start = merged_recent(table, [series], self._store, now - last)
-                answer[table.description.name][series.attributes] = Aggregate(table, merged, start, now)
+                alike.setdefault(series.attributes, []).append(series)
+            if alike:
+                name = table.description.name
+                answer[name] = {pairs: self._aggregate(table, chosen, last) for pairs, chosen in alike.items()}
         return answer
 
-    def _aggregate(self, table: Table, attributes: Attributes | None, last: float | None) -> Aggregate:
-        chosen = matching(table, attributes)
+    def _check_last(self, last: float | None) -> None:
+        if last is not None and (not self._store.window_seconds or not 0 < last < float("inf")):
+            raise ValueError(f"last must be a positive number of seconds, with windows not turned off, not {last!r}")
+
+    def _aggregate(self, table: Table, chosen: Sequence[Series], last: float | None) -> Aggregate:
         now = self._clock.time()
         if last is None:
             start = min([series.created for series in chosen], default=self._started_at)
@@ -260,8 +266,8 @@ class MetricsSDK:
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Stop: refuse later values (counted as `after_shutdown`), drain, merge, export a last time, end the threads.
 
-        True: everything was merged and acknowledged within `timeout` seconds. The first call does the work, others wait for it and
-        return what it returned. Runs at the interpreter's exit by itself.
+        True: everything was merged and acknowledged within `timeout` seconds. The first call does the work, others wait for it
+        and return what it returned. Runs at the interpreter's exit by itself.
         """
         deadline = _monotonic() + timeout
         if next(self._first_shutdown):

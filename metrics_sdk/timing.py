@@ -140,7 +140,7 @@ def _timed_async_generator(histogram: Histogram, function: Callable[..., Any]) -
 
 # What an object is called like decides, also for a callable object with such a `__call__`.
 def _is(test: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda function: test(function) or test(getattr(type(function), "__call__", None))
+    return lambda function: test(function) or test(type(function).__call__)
 
 
 _WRAPPERS: tuple[tuple[Callable[[Any], bool], Callable[[Histogram, Callable[..., Any]], Callable[..., Any]]], ...] = (

@@ -38,11 +38,11 @@ if COMPILED:
 
 else:
 
-    def zeros(n):
+    def zeros(n):  # noqa: D103 - as above
         return [0] * n
 
-    def floats(values):
+    def floats(values):  # noqa: D103
         return list(values)
 
-    def clear(v):
+    def clear(v):  # noqa: D103
         v[:] = [0] * len(v)

@@ -1,0 +1,123 @@
+"""Families: which instruments share a name, a type and a HELP text, and what of them can be shown at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from metrics_sdk.snapshot import Metric
+
+from .buckets import exponents_for, finite, powers_of_two
+from .formats import Format
+from .labels import encodable
+from .names import family_name, unit_words
+from .numerals import bound
+
+# By kind of instrument; every other kind is a gauge to Prometheus, up-down counters among them.
+_TYPES = {"counter": "counter", "observable_counter": "counter", "histogram": "histogram"}
+
+# Names that a family of a type uses up, in either format. A second family with one of them would be ambiguous.
+_SUFFIXES = {
+    "counter": ("", "_total", "_created"),
+    "gauge": ("",),
+    "histogram": ("", "_bucket", "_sum", "_count", "_created"),
+}
+
+
+class Template(NamedTuple):
+    """The text of one series in one format, in pieces between which its labels go; what comes out is a %-template."""
+
+    buckets: tuple[str, ...]
+    samples: tuple[str, ...]
+    without_sum: tuple[str, ...]
+
+
+class Layout:
+    """How an instrument looks: everything that depends on its declaration alone."""
+
+    __slots__ = ("_help", "_templates", "_words", "exponents", "family", "names", "type")
+
+    def __init__(self, name: str, kind: str, unit: str, description: str) -> None:
+        self.type = _TYPES.get(kind, "gauge")
+        self._words = unit_words(unit)
+        self.family = family_name(name, self._words, self.type == "counter")
+        self.names = tuple([self.family + suffix for suffix in _SUFFIXES[self.type]])
+        self.exponents = exponents_for(self._words)
+        # Readers drop white space around it; without it, what they read is what was written.
+        self._help = encodable(description).strip()
+        self._templates: dict[tuple[str, tuple[float, ...] | None], Template] = {}
+
+    def header(self, format: Format) -> str:
+        """Return the HELP, TYPE and UNIT lines."""
+        shown = self.family + format.counter_suffix if self.type == "counter" else self.family
+        lines = []
+        if self._help:
+            text = self._help
+            for plain, escaped in format.help_escapes:
+                text = text.replace(plain, escaped)
+            lines.append(f"# HELP {shown} {text}\n")
+        lines.append(f"# TYPE {shown} {self.type}\n")
+        if format.shows_unit and self._words and self.family.endswith(f"_{self._words}"):
+            lines.append(f"# UNIT {shown} {self._words}\n")
+        return "".join(lines)
+
+    def template(self, format: Format, boundaries: tuple[float, ...] | None) -> Template:
+        """Return the template of a series, with buckets at `boundaries`, or at powers of two where that is None."""
+        key = (format.name, boundaries)
+        made = self._templates.get(key)
+        if made is None:
+            made = self._made(format, boundaries)
+            if len(self._templates) < 8:  # in fact an instrument has one per format
+                self._templates[key] = made
+        return made
+
+    def _made(self, format: Format, boundaries: tuple[float, ...] | None) -> Template:
+        created = ("_created",) if format.shows_created else ()
+        if self.type == "counter":
+            return Template((), self._between("_total", *created), ())
+        if self.type == "gauge":
+            return Template((), self._between(""), ())
+        bounds = powers_of_two(self.exponents) if boundaries is None else finite(boundaries)
+        start = f"{self.family}_bucket{{"
+        ends = [f'le="{bound(one)}"}} %d\n{start}' for one in bounds]
+        return Template(
+            (start, *ends, 'le="+Inf"} %d\n'),
+            self._between("_sum", "_count", *created),
+            self._between(*(("_count",) if format.counts_without_sum else ()), *created),
+        )
+
+    def _between(self, *suffixes: str) -> tuple[str, ...]:
+        if not suffixes:
+            return ()
+        lines = [f" %s\n{self.family}{suffix}" for suffix in suffixes]
+        return (lines[0].removeprefix(" %s\n"), *lines[1:], " %s\n")
+
+
+class Families:
+    """The families of one rendering, in the order in which the first instrument of each was declared."""
+
+    def __init__(self, complain: Callable[[str, str], None]) -> None:
+        self._complain = complain
+        self._used: dict[str, str] = {}
+        self.by_name: dict[str, tuple[Layout, list[Metric]]] = {}
+
+    def add(self, metric: Metric, layout: Layout) -> None:
+        """Put `metric` into its family. One whose names or type contradict an earlier family is left out and complained of."""
+        known = self.by_name.get(layout.family)
+        if known is not None and known[0].type == layout.type:
+            known[1].append(metric)
+            return
+        for name in layout.names:
+            if name in self._used:
+                self._complain(
+                    metric.name,
+                    f"{metric.kind} {metric.name!r} is not shown: its name {name!r} is taken by the {self._used[name]}",
+                )
+                return
+        for name in layout.names:
+            self._used[name] = f"{layout.type} {layout.family!r}"
+        self.by_name[layout.family] = (layout, [metric])
+
+    def is_free(self, *names: str) -> bool:
+        """Tell whether no family uses any of `names`."""
+        return not any([name in self._used for name in names])

@@ -1,0 +1,82 @@
+"""Labels: the text of an attribute set."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+_NOT_IN_KEYS = re.compile(r"[^a-zA-Z0-9]+")  # `_` too, so that its runs collapse: no name can begin with `__`
+_RESERVED = ("le", "quantile")
+
+UNPRINTABLE = "<unprintable>"
+
+
+class Labels(NamedTuple):
+    """The labels of one series, twice: in braces, and as what stands before a histogram's `le`.
+
+    Both are parts of %-templates, so each `%` is doubled. `attributes` are those they were made from.
+    """
+
+    attributes: object
+    braces: str
+    inner: str
+
+
+def labels_of(attributes: Sequence[tuple[str, Any]]) -> Labels:
+    """Return the labels of an attribute set, sorted by key.
+
+    Keys that become the same label name are joined with `;` in the order of the keys. An empty value is left out: to Prometheus
+    it is the same series ("Data model", Prometheus documentation).
+    """
+    made: dict[str, str] = {}
+    for key, value in sorted(attributes, key=_first):
+        name = label_name(key)
+        text = label_text(value)
+        made[name] = f"{made[name]};{text}" if name in made else text
+    inner = "".join([f'{name}="{_escaped(text)}",' for name, text in made.items() if text]).replace("%", "%%")
+    return Labels(attributes, f"{{{inner[:-1]}}}" if inner else "", inner)
+
+
+def label_name(key: str) -> str:
+    """Return the name of the label for an attribute key: of Prometheus's legacy character set, and none of the reserved ones.
+
+    `le` and `quantile` become `exported_le` and `exported_quantile`, as Prometheus itself renames labels that it needs.
+    """
+    made = _NOT_IN_KEYS.sub("_", key)
+    if made[:1].isdigit():
+        return f"_{made}"
+    return f"exported_{made}" if made in _RESERVED else made or "_"
+
+
+def label_text(value: object) -> str:
+    """Return the text of an attribute value: booleans in lower case, sequences as JSON. Never raises.
+
+    What can't be encoded as UTF-8 (lone surrogates) becomes "?".
+    """
+    try:
+        if isinstance(value, str):
+            text = str.__str__(value)
+        elif isinstance(value, bool):
+            text = "true" if value else "false"
+        elif isinstance(value, (tuple, list)):
+            text = json.dumps(value, ensure_ascii=False, default=str)
+        else:
+            text = str(value)
+        return encodable(text)
+    except Exception:  # resource values may be any object, and it may do anything when asked for its text
+        return UNPRINTABLE
+
+
+def encodable(text: str) -> str:
+    """Return `text` with "?" for what has no UTF-8 form."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _first(item: tuple[str, Any]) -> str:
+    return item[0]
