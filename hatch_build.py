@@ -19,7 +19,7 @@ MYPY = "mypy==2.4.1"  # the version that the core was measured and tested with
 CORE = Path("metrics_sdk") / "core"
 
 
-class CompileCore(BuildHookInterface):  # type: ignore[type-arg]
+class CompileCore(BuildHookInterface):
     """Adds the compiled core to a wheel, or puts it beside its sources for an editable install."""
 
     def dependencies(self) -> list[str]:

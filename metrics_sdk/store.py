@@ -10,6 +10,7 @@ from typing import Any
 
 from metrics_sdk.clock import Clock
 from metrics_sdk.core.aggregates import Aggregate
+from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.draining import take_slice
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.scope import Scope
@@ -51,18 +52,21 @@ class AggregateMap:
     def drain(self, tables: Iterable[Table] | None = None, timeout: float = 5.0, aligned: float = 0.0) -> bool:
         """Take what the cells hold, of all instruments or of some; close the window if it has ended.
 
-        Values taken no later than `aligned` seconds after the window's end still belong to it. Returns False if another drain
-        did not end within `timeout` seconds, or if the caller interrupted one.
+        Values taken no later than `aligned` seconds after the window's end still belong to it. Returns False if not all was
+        taken within `timeout` seconds, or if the caller interrupted another drain.
         """
-        cells = (
-            None
-            if tables is None
-            else [cell for table in tables for series in list(table.series.values()) for cell in list(series.cells.values())]
-        )
-        return exclusively(self._drain_lock, partial(self._drain, cells, aligned), timeout)
+        cells = None
+        if tables is not None:
+            chosen = [series for table in tables for series in list(table.series.values())]
+            cells = [cell for series in chosen for cell in list(series.cells.values())]
+        done: list[bool] = []
+        deadline = time.monotonic() + timeout
+        exclusively(self._drain_lock, lambda: done.append(self._drain(cells, aligned, deadline)), timeout)
+        return done == [True]
 
-    def _drain(self, cells: list[Any] | None, aligned: float) -> None:
+    def _drain(self, cells: list[Cell] | None, aligned: float, deadline: float) -> bool:
         scope = self._scope
+        window = scope.window
         ended = False
         if self.window_seconds:
             now = self._clock.time()
@@ -75,13 +79,24 @@ class AggregateMap:
             cells = list(scope.dirty)
         else:
             cells = [cell for cell in cells if cell in scope.dirty]
-        at = 0
-        while at < len(cells):
-            at = take_slice(scope, cells, at, SLICE_SECONDS)
-            if at < len(cells):
-                time.sleep(0)
+        complete = self._take(cells, deadline)
         if ended:
             self._close_windows(window)
+        return complete
+
+    def _take(self, cells: list[Cell], deadline: float) -> bool:
+        """Take the cells; those that somebody else is taking again and again until the deadline."""
+        while True:
+            busy: list[Cell] = []
+            at = 0
+            while at < len(cells):
+                at = take_slice(self._scope, cells, at, SLICE_SECONDS, busy)
+                if at < len(cells):
+                    time.sleep(0)
+            if not busy or time.monotonic() > deadline:
+                return not busy
+            cells = busy
+            time.sleep(0)
 
     def _close_windows(self, window: float) -> None:
         scope = self._scope

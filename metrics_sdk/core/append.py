@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from metrics_sdk.core.series import Series, State
 
 FOLD_AT: Final = 1024  # values after which the recorder takes its own cell; a power of two
-CAP: Final = 65536  # values that a cell holds at most, when takes are held up
+LARGEST_BATCH: Final = 8192  # values merged under the lock at a time: a millisecond, so that a recorder's own take gets in
+CAP: Final = 1 << 20  # values that a cell holds at most, when takes are held up
 
 _INT64_MAX: Final = 9223372036854775807
 
@@ -111,7 +112,12 @@ class AppendCell(Cell):
 
     def take(self) -> bool:
         """Move what was recorded into the series. False: somebody else is at it, or this thread is, further up."""
-        return exclusively(self.series.lock, self._take)
+        left = len(self.pending)
+        while left > 0:
+            if not exclusively(self.series.lock, self._take):
+                return False
+            left -= LARGEST_BATCH
+        return True
 
     def _take(self) -> None:
         series = self.series
@@ -121,7 +127,7 @@ class AppendCell(Cell):
                 return
             batch = pending[0]
             if type(batch) is not Batch:
-                size = len(pending)
+                size = min(len(pending), LARGEST_BATCH)
                 batch = Batch(pending[:size])
                 if self.pending is not pending:
                     return  # forked in the meantime: these are the parent's

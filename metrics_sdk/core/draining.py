@@ -11,11 +11,11 @@ from metrics_sdk.core.scope import Scope
 _clock: Final = time.perf_counter
 
 
-def take_slice(scope: Scope, cells: list[Cell], at: int, seconds: float) -> int:
+def take_slice(scope: Scope, cells: list[Cell], at: int, seconds: float, busy: list[Cell]) -> int:
     """Take cells from position `at` on for about `seconds`; return the position to go on from.
 
     A cell leaves the dirty list before it is taken: a value recorded in between puts it there again. It returns to the
-    list if it could not be taken, for the next pass.
+    list if it could not be taken, and is added to `busy`.
     """
     dirty = scope.dirty
     end = _clock() + seconds
@@ -30,6 +30,7 @@ def take_slice(scope: Scope, cells: list[Cell], at: int, seconds: float) -> int:
         finally:
             if not taken:
                 dirty[cell] = None
+                busy.append(cell)
         if not at & 31 and _clock() >= end:
             break
     return at

@@ -1,0 +1,33 @@
+"""What several tests need."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+PREAMBLE = "import faulthandler; faulthandler.dump_traceback_later({deadline}, exit=True)\n"
+
+
+@pytest.fixture
+def run_python(tmp_path: Path) -> Callable[..., str]:
+    """Run a program in a process of its own, which ends with a stack dump at its deadline; return what it printed.
+
+    It must end with status 0 and an empty standard error, unless told otherwise.
+    """
+
+    def run(program: str, deadline: int = 60, status: int = 0, stderr: str | None = "") -> str:
+        source = PREAMBLE.format(deadline=deadline) + textwrap.dedent(program)
+        done = subprocess.run(
+            [sys.executable, "-c", source], capture_output=True, text=True, cwd=tmp_path, timeout=deadline + 30, check=False
+        )
+        told = f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert done.returncode == status, told
+        assert stderr is None or done.stderr == stderr, told
+        return done.stdout
+
+    return run
