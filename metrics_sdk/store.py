@@ -52,7 +52,7 @@ class AggregateMap:
     def drain(self, tables: Iterable[Table] | None = None, timeout: float = 5.0, aligned: float = 0.0) -> bool:
         """Take what the cells hold, of all instruments or of some; close the window if it has ended.
 
-        Values taken no later than `aligned` seconds after the window's end still belong to it. Returns False if not all was
+        Values taken less than `aligned` seconds after the window's end still belong to it. Returns False if not all was
         taken within `timeout` seconds, or if the caller interrupted another drain.
         """
         cells = None
@@ -72,7 +72,7 @@ class AggregateMap:
             now = self._clock.time()
             window = self._window_at(now)
             ended = window != scope.window
-            if ended and not 0 <= now - scope.window - self.window_seconds <= aligned:
+            if ended and not 0 <= now - scope.window - self.window_seconds < aligned:
                 self._close_windows(window)
                 ended = False
         if cells is None or ended:
@@ -132,7 +132,7 @@ class AggregateMap:
 
     def _read_recent(self, series: Series, since: float, found: list[tuple[float, Aggregate]]) -> None:
         opened = series.current().open  # stored already, but not yet moved, if closing it was interrupted
-        for start, aggregate in self._windows[id(series.lock)].of(series, since - self.window_seconds):
+        for start, aggregate in self._windows[id(series.lock)].of(series, since - self.window_seconds, self._scope.window):
             if aggregate is not opened:
                 found.append((start, aggregate))
         window = series.window()

@@ -32,10 +32,10 @@ class Windows:
         if not any(aggregate is closed for aggregate in stored):
             window[series] = (*stored, closed)
 
-    def of(self, series: Series, after: float) -> Iterator[tuple[float, Aggregate]]:
-        """Yield (start, aggregate) of the windows that start after `after`, in order."""
+    def of(self, series: Series, after: float, until: float) -> Iterator[tuple[float, Aggregate]]:
+        """Yield (start, aggregate) of the windows that start between `after` and `until` (exclusive), in order."""
         if self._by_start is not None:
-            for start in self._by_start.irange(minimum=after, inclusive=(False, False)):
+            for start in self._by_start.irange(after, until, inclusive=(False, False)):
                 for aggregate in self._by_start[start].get(series, ()):
                     yield start, aggregate
 
