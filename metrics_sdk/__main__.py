@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from metrics_sdk.demo.run import run  # not before it is asked for
 
         return run(given.seconds, given.port)
-    except KeyboardInterrupt:  # before the demo took care of it: nothing has been started
+    except KeyboardInterrupt:  # while the demo did not take care of it: before its start, or after its end
         return 130
     except BrokenPipeError:  # the reader of our output is gone, and the interpreter would complain when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import queue
 import random
 import threading
+from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import count
 
+from metrics_sdk.alarm import Alarm
 from metrics_sdk.clock import Clock
 from metrics_sdk.config import Export
+from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.faults import Faults
 from metrics_sdk.health import ExporterHealth
 from metrics_sdk.snapshot import Snapshot
@@ -19,14 +21,38 @@ LONGEST_BACKOFF_SECONDS = 60.0
 BREAK_AFTER = 3  # failures in a row after which the circuit counts as open
 
 
-class Job(NamedTuple):
-    """A snapshot to export. `merged` is the number of values in it; `urgent` does not wait for a back-off to end."""
+class Job:
+    """A snapshot to export, and who waits for it.
 
-    snapshot: Snapshot
-    merged: int
-    urgent: bool
-    done: threading.Event
-    last: bool = False
+    `merged` is the number of values in it; an `urgent` one does not wait for a back-off to end; the `last` one ends the worker.
+    """
+
+    def __init__(self, snapshot: Snapshot, merged: int, urgent: bool = False, last: bool = False) -> None:
+        self.snapshot = snapshot
+        self.merged = merged
+        self.urgent = urgent
+        self.last = last
+        self.number = 0
+        self._acknowledged = False
+        self._waiting = [threading.Event()]
+
+    @property
+    def done(self) -> threading.Event:
+        """Set once this snapshot, or a newer one, was exported."""
+        return self._waiting[0]
+
+    def supersede(self, older: Job) -> None:
+        """Take the place of `older`: who waits for that one waits for this one now."""
+        self.urgent = self.urgent or older.urgent
+        self._waiting += older._waiting
+        if self._acknowledged:  # just now, before it could know of them
+            self.acknowledge()
+
+    def acknowledge(self) -> None:
+        """Tell everybody who waits."""
+        self._acknowledged = True
+        for event in list(self._waiting):
+            event.set()
 
 
 class ExportWorker:
@@ -46,51 +72,56 @@ class ExportWorker:
 
     def reset(self) -> None:
         """Begin anew: at the start, and in a forked child, which has no worker thread and owes nothing."""
-        self._queue: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._jobs: deque[Job] = deque()  # a job stays in it until it is exported: nothing is lost if the thread is interrupted
+        self._numbers = count(1)
+        self._alarm = Alarm()
+        self._starting = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._waiting: Job | None = None
         self._retry_at = 0.0
         self._failures_in_a_row = 0
         self._busy_since: float | None = None
         self._overran = False
-        self._stopped = False
+        self._ending = self._stopped = False
         self._exports = self._failures = self._superseded = self._acknowledged = 0
         self._seconds = 0.0
         self._last_error = ""
 
     def start(self) -> None:
         """Start the thread, if it can be had; otherwise `submit` tries again."""
-        if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(target=self._run, name=f"metrics-sdk-{self.export.name}", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError as error:  # no more threads, or the interpreter is on its way out
-                self._faults.report("thread", f"no thread for exporter {self.export.name}, it will be tried again", error)
-            else:
-                self._thread = thread
+        exclusively(self._starting, self._start)
+
+    def _start(self) -> None:
+        if self._stopped or (self._thread is not None and self._thread.is_alive()):
+            return
+        thread = threading.Thread(target=self._run, name=f"metrics-sdk-{self.export.name}", daemon=True)
+        self._thread = thread  # before it runs: its exporter may ask is_current_thread()
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or the interpreter is on its way out
+            self._thread = None
+            self._faults.report("thread", f"no thread for exporter {self.export.name}, it will be tried again", error)
 
     def is_current_thread(self) -> bool:
         """Tell whether the exporter itself is calling."""
         return self._thread is threading.current_thread()
 
-    def submit(self, snapshot: Snapshot, merged: int, urgent: bool = False, last: bool = False) -> threading.Event:
+    def submit(self, job: Job) -> threading.Event:
         """Hand over a snapshot; the event is set once this one, or a newer one, was exported."""
-        job = Job(snapshot, merged, urgent, threading.Event(), last)
-        while self._queue.qsize() >= self.export.queue_size:
-            try:
-                older = self._queue.get_nowait()
-            except queue.Empty:
-                break
+        if self._ending:
+            return job.done
+        self._ending = job.last
+        job.number = next(self._numbers)
+        self._jobs.append(job)
+        while len(self._jobs) > self.export.queue_size:
+            job.supersede(self._jobs.popleft())
             self._superseded += 1
-            job = job._replace(urgent=job.urgent or older.urgent, done=_Both(older.done, job.done))
-        self._queue.put(job)
-        if not self._stopped:
-            self.start()
+        self.start()
+        self._alarm.ring()
         return job.done
 
-    def run_inline(self, snapshot: Snapshot, merged: int) -> bool:
+    def run_inline(self, job: Job) -> bool:
         """Export in the calling thread, for an SDK that may not start any."""
-        return self._attempt(Job(snapshot, merged, True, threading.Event()))
+        return self._attempt(job)
 
     def shutdown_inline(self) -> None:
         """Shut the exporter down in the calling thread."""
@@ -114,25 +145,31 @@ class ExportWorker:
         self._shutdown_exporter()
 
     def _step(self) -> None:
-        """Wait for a snapshot, or for the time to try again; then export the newest."""
-        job = self._waiting
-        wait = None if job is None else max(0.0, self._retry_at - self._clock.monotonic())
-        try:
-            newer = self._queue.get(timeout=wait)
-        except queue.Empty:
-            pass
-        else:
-            if job is not None:
-                newer = newer._replace(urgent=newer.urgent or job.urgent, done=_Both(job.done, newer.done))
-            self._waiting = job = newer
-        if job is None:
+        """Export the newest snapshot, or sleep until there is one or it is time to try again."""
+        jobs = self._jobs
+        if not jobs:
+            self._alarm.sleep(None)
             return
-        if job.urgent or self._clock.monotonic() >= self._retry_at:
-            job = self._waiting = job._replace(urgent=False)
-            if self._attempt(job):
-                self._waiting = None
-        if job.last:
-            self._stopped = True
+        job = jobs[-1]
+        wait = self._retry_at - self._clock.monotonic()
+        if wait > 0 and not any([one.urgent for one in list(jobs)]):
+            self._alarm.sleep(wait)
+            return
+        done = self._attempt(job)
+        for one in list(jobs):
+            if one.number <= job.number:  # newer ones have come in the meantime
+                one.urgent = False
+                if done:
+                    self._let_go(one, job)
+        self._stopped = job.last
+
+    def _let_go(self, one: Job, exported: Job) -> None:
+        if one is not exported:
+            exported.supersede(one)
+        try:
+            self._jobs.remove(one)
+        except ValueError:
+            pass  # a newer one has just taken its place
 
     def _attempt(self, job: Job) -> bool:
         started = self._busy_since = self._clock.monotonic()
@@ -150,7 +187,7 @@ class ExportWorker:
         self._acknowledged = job.merged
         self._failures_in_a_row = 0
         self._retry_at = 0.0
-        job.done.set()
+        job.acknowledge()
         return True
 
     def _failed(self, why: str) -> None:
@@ -194,22 +231,9 @@ class ExportWorker:
             exports=self._exports,
             failures=self._failures,
             superseded=self._superseded,
-            queued=self._queue.qsize() + (self._waiting is not None),
+            queued=len(self._jobs),
             acknowledged=self._acknowledged,
             unacknowledged=merged - self._acknowledged,
             export_seconds=self._seconds,
             last_error=self._last_error,
         )
-
-
-class _Both(threading.Event):
-    """The event of a job that took the place of another: whoever waited for that one is told as well."""
-
-    def __init__(self, older: threading.Event, newer: threading.Event) -> None:
-        super().__init__()
-        self._parts = (older, newer)
-
-    def set(self) -> None:
-        for part in self._parts:
-            part.set()
-        super().set()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import _thread
 import time
 from collections.abc import Callable
-from typing import Any
 
+from metrics_sdk.alarm import Alarm
 from metrics_sdk.clock import Clock
 from metrics_sdk.faults import Faults
 
@@ -18,8 +18,8 @@ _AFTER_FAILURE = 0.1
 class Flusher:
     """Runs `work` at the times that `work` asks for, and survives whatever is thrown into it.
 
-    Started by the first recording, so by a signal handler or a finaliser as well: hence a bare thread (`threading.Thread.start`
-    waits for the new thread, under a lock) and a bare lock to wake it (`Event.set` deadlocks under re-entry). Ended by an
+    Started by the first recording, so by a signal handler or a finaliser as well: hence a bare thread: `threading.Thread.start`
+    waits for the new thread, under a lock. Ended by an
     exception that could not be caught, it is started again after a pause that doubles each time.
     """
 
@@ -32,8 +32,7 @@ class Flusher:
 
     def reset(self) -> None:
         """Begin anew: at the start, and in a forked child, which has no such thread."""
-        self._sleeping: Any = _thread.allocate_lock()
-        self._sleeping.acquire()
+        self._alarm = Alarm()
         self._ident: int | None = None
         self._stopping = False
         self._pause = 0.0
@@ -57,7 +56,7 @@ class Flusher:
 
     def _spawn(self, pause: float) -> bool:
         try:
-            _thread.start_new_thread(self._run, (self._sleeping, pause))
+            _thread.start_new_thread(self._run, (self._alarm, pause))
         except RuntimeError:  # no more threads, or the interpreter is on its way out
             self._not_before = self._clock.monotonic() + self._longer_pause()
             return False
@@ -69,34 +68,31 @@ class Flusher:
 
     def wake(self) -> None:
         """Let the next pass begin now."""
-        try:
-            self._sleeping.release()
-        except RuntimeError:
-            pass  # awake already, or about to be
+        self._alarm.ring()
 
     def stop(self) -> None:
         """End the thread after the pass that it is in."""
         self._stopping = True
         self.wake()
 
-    def _run(self, sleeping: Any, pause: float) -> None:
+    def _run(self, alarm: Alarm, pause: float) -> None:
         self._ident = _thread.get_ident()
         try:
             if pause:
-                sleeping.acquire(timeout=pause)
-            while not self._stopping and sleeping is self._sleeping:
+                alarm.sleep(pause)
+            while not self._stopping and alarm is self._alarm:
                 try:
-                    self._pass(sleeping)
+                    self._pass(alarm)
                 except BaseException as error:
                     self._faults.report("flusher", "a pass of the flusher failed, it goes on", error)
-                    sleeping.acquire(timeout=_AFTER_FAILURE)
+                    alarm.sleep(_AFTER_FAILURE)
         finally:
             self._ident = None
             if not self._stopping and not self._spawn(self._longer_pause()):
                 self._ended()
 
-    def _pass(self, sleeping: Any) -> None:
+    def _pass(self, alarm: Alarm) -> None:
         next_pass = self._work()
         self._pause = 0.0
         self.cpu_seconds = time.thread_time()
-        sleeping.acquire(timeout=max(_SOONEST, next_pass - self._clock.monotonic()))
+        alarm.sleep(max(_SOONEST, next_pass - self._clock.monotonic()))

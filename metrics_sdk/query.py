@@ -18,8 +18,8 @@ class Aggregate:
     """The answer to a query: the merged values of one or more series between `start` and `end` (Unix seconds).
 
     What an instrument of its kind does not know is None: a counter has no `min`, `max` or `last`, only gauges have a `last`,
-    and an aggregate without values has a `count` of 0 and nothing else. For a gauge, `count`, `sum`, `min`, `max` and `mean` are
-    of the values that were set.
+    and an aggregate without values has a `count` of 0 and nothing else. For a gauge, `count`, `sum`, `min`, `max` and `mean`
+    are of the values that were set.
     """
 
     __slots__ = ("_core", "end", "kind", "name", "start", "unit")

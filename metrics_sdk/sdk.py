@@ -21,7 +21,7 @@ from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, 
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Description, Table
-from metrics_sdk.exporting import ExportWorker
+from metrics_sdk.exporting import ExportWorker, Job
 from metrics_sdk.faults import Faults
 from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics
@@ -247,21 +247,21 @@ class MetricsSDK:
         """
         deadline = _monotonic() + timeout
         self._observe()
-        if not self._store.drain(timeout=timeout):
+        drained = self._store.drain(timeout=timeout)
+        if self._shut_down.is_set():
+            return drained and self._shutdown_result
+        if self._is_own_thread():  # it may not wait for exporters, nor may one of them wait for itself or another
             return False
-        return self._export_all(deadline, last=False)
+        return drained and self._export_all(deadline, last=False)
 
     def _export_all(self, deadline: float, last: bool) -> bool:
         if not self._workers:
             return True
-        snapshot = self._snapshot()
-        merged = self._merged()
+        snapshot, merged = self._snapshot(), self._merged()
         if not self.config.background:
-            return all([worker.run_inline(snapshot, merged) for worker in self._workers])
-        # The flusher may not wait for exporters, nor may one of them wait for itself or, in turn, for another.
-        waits = not self._flusher.is_current_thread() and not any([worker.is_current_thread() for worker in self._workers])
-        done = [worker.submit(snapshot, merged, urgent=True, last=last) for worker in self._workers]
-        return waits and all([event.wait(max(0.0, deadline - _monotonic())) for event in done])
+            return all([worker.run_inline(Job(snapshot, merged)) for worker in self._workers])
+        done = [worker.submit(Job(snapshot, merged, urgent=True, last=last)) for worker in self._workers]
+        return not self._is_own_thread() and all([event.wait(max(0.0, deadline - _monotonic())) for event in done])
 
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Stop: refuse later values (counted as `after_shutdown`), drain, merge, export a last time, end the threads.
@@ -377,10 +377,9 @@ class MetricsSDK:
     def _export_due(self, now: float) -> None:
         due = [i for i, at in enumerate(self._due) if now >= at]
         if due:
-            snapshot = self._snapshot()
-            merged = self._merged()
+            snapshot, merged = self._snapshot(), self._merged()
             for i in due:
-                self._workers[i].submit(snapshot, merged)
+                self._workers[i].submit(Job(snapshot, merged))
                 self._due[i] = now + self._workers[i].export.interval_seconds  # ticks that were missed are skipped
         for worker in self._workers:
             worker.check()

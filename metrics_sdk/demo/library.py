@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import itertools
 import os
+import sys
 import sysconfig
 import threading
 from collections.abc import Iterator
@@ -18,6 +20,10 @@ PAUSE_SECONDS = 0.002
 
 #: What is not the standard library's own, though it lies there.
 _INSTALLED = {"site-packages", "dist-packages"}
+
+#: Python 3.11 counts the depth of all syntax trees under construction in one place: threads that build two at a time, with a
+#: finaliser that lets one run amid the other, get a SystemError (CPython issue 106905). Under the GIL waiting costs nothing.
+_parsing = threading.Lock() if sys.version_info < (3, 13) else contextlib.nullcontext()
 
 files_read = metrics.counter("library.files", unit="{file}", description="Files of the standard library handled, by outcome.")
 file_size = metrics.histogram("library.file.size", unit="By", description="Sizes of the files read.")
@@ -54,7 +60,8 @@ def handle(path: Path) -> str:
         source = path.read_bytes()
         file_size.record(len(source))
         digest(source)
-        parse(source)
+        with _parsing:
+            parse(source)
     except (SyntaxError, ValueError):  # some of the standard library's tests are files that no parser takes
         return "syntax_error"
     except (RecursionError, MemoryError):  # this is how the parser refuses what is nested too deeply

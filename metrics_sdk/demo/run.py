@@ -9,7 +9,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from typing import TextIO
+from typing import TYPE_CHECKING
 
 import metrics_sdk as metrics
 from metrics_sdk.demo import library, machine, readings, web
@@ -17,24 +17,20 @@ from metrics_sdk.demo.interrupts import interrupts
 from metrics_sdk.demo.screen import Screen, screen_for
 from metrics_sdk.demo.table import Row, rows
 
+if TYPE_CHECKING:
+    from metrics_sdk_prometheus import PrometheusEndpoint
+
 WORKERS = 2
 
 
 def run(seconds: float, port: int) -> int:
     """Run the application for so many seconds, or until Ctrl-C, with its metrics served at `port`; return the exit status."""
-    # The demo is the one place in this package that uses an integration.
-    from metrics_sdk_prometheus import PrometheusEndpoint
-
     out = sys.stdout
     if isinstance(out, io.TextIOWrapper):
         out.reconfigure(errors="replace")  # where there is no "µ" a "?" will do
     metrics.configure(metrics.Config(resource={"service.name": "metrics-sdk-demo"}))
-    endpoint = PrometheusEndpoint(port=port)
-    try:
-        endpoint.start()
-    except OSError as error:
-        print(f"cannot serve metrics on port {port} of 127.0.0.1: {error.strerror or error}", file=sys.stderr)
-        print("give another one with --port; --port 0 takes any that is free", file=sys.stderr)
+    endpoint = _endpoint(port)
+    if endpoint is None:
         return 2
     source = readings.best()
     screen = screen_for(out)
@@ -46,13 +42,29 @@ def run(seconds: float, port: int) -> int:
             out.flush()
             started = time.monotonic()
             with _working(source):
-                in_time = _watch(screen, started, seconds, wait)
-            ran = f"{'ran' if in_time else 'interrupted after'} {time.monotonic() - started:.1f} s"
-            screen.end(ran, _rows())
+                in_time = _watch(screen, started, seconds, wait, endpoint.url)
+            ended = "done" if in_time else "interrupted"
+            screen.end(f"{ended} after {time.monotonic() - started:.1f} s", _rows())
         delivered = metrics.shutdown()
     out.write(accounting(metrics.health()))
     out.flush()
     return 0 if delivered else 1
+
+
+def _endpoint(port: int) -> PrometheusEndpoint | None:
+    """Return the endpoint, started; None if that cannot be, which has then been said."""
+    try:
+        # The demo is the one place in this package that uses an integration.
+        from metrics_sdk_prometheus import PrometheusEndpoint
+
+        return PrometheusEndpoint(port=port).start()
+    except ModuleNotFoundError as error:
+        if error.name != "metrics_sdk_prometheus":
+            raise
+        print("the demo needs metrics_sdk_prometheus, which metrics-sdk brings along when it is installed", file=sys.stderr)
+    except OSError as error:
+        print(f"{error.strerror or error}; give another --port, or 0 for any that is free", file=sys.stderr)
+    return None
 
 
 def greeting(seconds: float, url: str, source: readings.Source) -> str:
@@ -78,7 +90,7 @@ def accounting(health: metrics.Health) -> str:
     )
 
 
-def _watch(screen: Screen, started: float, seconds: float, wait: Callable[[float], bool]) -> bool:
+def _watch(screen: Screen, started: float, seconds: float, wait: Callable[[float], bool], url: str) -> bool:
     """Show the aggregates until the time is over, or until Ctrl-C, which is False."""
     end = started + seconds
     due = started + screen.interval_seconds
@@ -88,7 +100,7 @@ def _watch(screen: Screen, started: float, seconds: float, wait: Callable[[float
         now = time.monotonic()
         if now >= end:
             return True
-        screen.show(f"{now - started:.0f} of {seconds:g} s", _rows())
+        screen.show(f"{now - started:.0f} of {seconds:g} s   {url}   Ctrl-C ends it", _rows())
         due = max(due + screen.interval_seconds, now)
 
 

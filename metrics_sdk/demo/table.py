@@ -12,12 +12,15 @@ COLUMNS = ("metric", "attributes", "value", "count", "rate", "mean", "min", "max
 #: The columns that go first where there is no room for all.
 SPARED = ("min", "mean", "max", "p50", "value", "rate", "p99")
 LEFT_ALIGNED = ("metric", "attributes")
-#: As narrow as these columns get before others are spared.
-LEAST_TEXT = 16
+#: As narrow as the attributes get before columns are spared, and as narrow as texts get at all.
+LEAST_ATTRIBUTES = 20
+LEAST_TEXT = 8
 
 GAP = "  "
 
-#: A line before it is laid out: text by column.
+_HEADINGS = {column: column for column in COLUMNS}
+
+#: A line before it is laid out: text by column, and as "brief" the attributes without their keys.
 Row = Mapping[str, str]
 #: What `query_all()` answers.
 Aggregates = Mapping[str, Mapping[tuple[tuple[str, Any], ...], metrics.Aggregate]]
@@ -43,6 +46,7 @@ def row(name: str, attributes: Sequence[tuple[str, Any]], aggregate: metrics.Agg
     return {
         "metric": name,
         "attributes": " ".join([f"{_printable(key)}={_printable(value)}" for key, value in attributes]),
+        "brief": " ".join([_printable(value) for _key, value in attributes]),
         "value": human(aggregate.sum if adds_up else aggregate.last, unit),
         "count": human(aggregate.count),
         "rate": human_rate(aggregate.rate, unit if adds_up else ""),
@@ -58,19 +62,19 @@ def row(name: str, attributes: Sequence[tuple[str, Any]], aggregate: metrics.Agg
 def render(rows: Sequence[Row], width: int | None = None, height: int | None = None, repeat: bool = True) -> list[str]:
     """Return the lines of a table of `rows`, the headings first.
 
-    `width`: the most characters of a line, None for as many as it takes; where there is less room, texts are shortened and
-    columns spared. `height`: the most lines; the last one then says how many series it did not show. `repeat`: give the
-    metric's name on each of its lines, not on the first alone.
+    `width`: the most characters of a line, None for as many as it takes; where there is less room, attributes lose their
+    keys, columns are spared and texts shortened. `height`: the most lines; the last one then says how many series it did not
+    show. `repeat`: give the metric's name on each of its lines, not on the first alone.
     """
     more = 0
     if height is not None and len(rows) + 1 > height:
         shown = max(0, height - 2)
         more, rows = len(rows) - shown, rows[:shown]
-    headings = {column: column for column in COLUMNS}
-    widths = {column: max([len(row[column]) for row in (headings, *rows)]) for column in COLUMNS}
-    if width is not None:
-        widths = _fitted(widths, width)
-    lines = [_line(headings, widths)]
+    widths = _widths(rows)
+    if width is not None and _total(widths) > width:
+        rows = [{**row, "attributes": row["brief"]} for row in rows]
+        widths = _fitted(_widths(rows), width)
+    lines = [_line(_HEADINGS, widths)]
     before = ""
     for row in rows:
         lines.append(_line(row if repeat or row["metric"] != before else {**row, "metric": ""}, widths))
@@ -80,17 +84,21 @@ def render(rows: Sequence[Row], width: int | None = None, height: int | None = N
     return lines if width is None else [_shortened(line, width) for line in lines]
 
 
+def _widths(rows: Sequence[Row]) -> dict[str, int]:
+    return {column: max([len(row[column]) for row in (_HEADINGS, *rows)]) for column in COLUMNS}
+
+
 def _fitted(widths: dict[str, int], width: int) -> dict[str, int]:
     """Return the columns that `width` has room for, and their widths."""
     chosen = dict(widths)
     for spared in SPARED:
-        least = {**chosen, "attributes": min(chosen["attributes"], LEAST_TEXT)}
+        least = {**chosen, "attributes": min(chosen["attributes"], LEAST_ATTRIBUTES)}
         if _total(least) <= width:
             break
         del chosen[spared]
-    for column in ("attributes", "metric"):
+    for column, least_width in (("attributes", LEAST_ATTRIBUTES), ("metric", LEAST_TEXT), ("attributes", LEAST_TEXT)):
         excess = max(0, _total(chosen) - width)
-        chosen[column] = max(min(chosen[column], LEAST_TEXT), chosen[column] - excess)
+        chosen[column] = max(min(chosen[column], least_width), chosen[column] - excess)
     return chosen
 
 

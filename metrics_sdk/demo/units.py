@@ -38,9 +38,8 @@ def human_rate(value: float | None, unit: str = "") -> str:
 
 
 def _scaled(value: float, scale: tuple[tuple[str, float], ...]) -> str:
-    for name, size in scale:
-        if value / size < 999.5:  # which is shown as 999; from there on the next unit is shorter
-            break
+    # 999.5 would be shown as 1000: from there on the next unit is shorter.
+    name, size = next((step for step in scale if value / step[1] < 999.5), scale[-1])
     return _digits(value / size) + name
 
 

@@ -32,7 +32,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     timeout = TIMEOUT_SECONDS
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
+    def do_GET(self) -> None:
         """Answer."""
         started = time.perf_counter()
         active.add(1)

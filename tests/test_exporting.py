@@ -1,0 +1,199 @@
+"""The exporter's worker: whatever an exporter does stays with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from metrics_sdk import Config, ConfigurationError, Export, MetricsSDK, Snapshot
+from metrics_sdk.clock import ManualClock
+from metrics_sdk.exporters import MemoryExporter
+from metrics_sdk.exporting import ExportWorker, Job
+from metrics_sdk.faults import Faults
+
+
+class Gate:
+    """An exporter that waits until it is let go, and tells when it is entered."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.open = threading.Event()
+
+    def export(self, snapshot: Snapshot, timeout: float) -> None:
+        self.entered.set()
+        self.open.wait(30)
+
+    def shutdown(self) -> None:
+        pass
+
+
+class Raising:
+    def __init__(self, error: BaseException, times: int = 10**9) -> None:
+        self.error = error
+        self.left = times
+        self.delivered: list[Snapshot] = []
+
+    def export(self, snapshot: Snapshot, timeout: float) -> None:
+        self.left -= 1
+        if self.left >= 0:
+            raise self.error
+        self.delivered.append(snapshot)
+
+    def shutdown(self) -> None:
+        raise self.error
+
+
+def until(condition: Any, seconds: float = 10.0) -> None:
+    """Wait for what another thread is about to do."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        pause.wait(0.002)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_an_exporter_that_raises_leaves_the_others_on_time_and_shows_in_health(error: BaseException) -> None:
+    memory = MemoryExporter()
+    sdk = MetricsSDK(Config(exporters=[Export(Raising(error), interval_seconds=0.02), Export(memory, interval_seconds=0.02)],
+                            flush_interval_seconds=0.01))  # fmt: skip
+    sdk.counter("c").add(3)
+    until(lambda: len(memory.snapshots) >= 3)
+    raising, fine = sdk.health().exporters["Raising"], sdk.health().exporters["MemoryExporter"]
+    assert raising.failures >= 1
+    assert type(error).__name__ in raising.last_error
+    assert (0, 1) == (raising.acknowledged, raising.unacknowledged)
+    assert (1, 0, 0) == (fine.acknowledged, fine.unacknowledged, fine.failures)
+    assert sdk.health().faults["exporter:Raising"] >= 1
+    assert not sdk.flush(0.2)
+    assert not sdk.shutdown(1)
+    assert memory.is_shut_down
+
+
+def test_an_exporter_that_hangs_leaves_the_others_on_time_and_shutdown_in_time() -> None:
+    gate, memory = Gate(), MemoryExporter()
+    sdk = MetricsSDK(Config(exporters=[Export(gate, interval_seconds=0.02, timeout_seconds=0.05),
+                                       Export(memory, interval_seconds=0.02)], flush_interval_seconds=0.01))  # fmt: skip
+    counter = sdk.counter("c")
+    counter.add(1)
+    assert gate.entered.wait(10)
+    before = len(memory.snapshots)
+    until(lambda: len(memory.snapshots) >= before + 3)
+    until(lambda: sdk.health().exporters["Gate"].state == "hanging")
+    counter.add(1)
+    hanging = sdk.health().exporters["Gate"]
+    assert (1, "no answer within 0.05 s") == (hanging.failures, hanging.last_error)
+    started = time.monotonic()
+    assert not sdk.shutdown(0.3)
+    assert time.monotonic() - started < 0.8
+    assert memory.is_shut_down
+    assert 2 == sdk.health().exporters["MemoryExporter"].acknowledged
+    gate.open.set()
+
+
+def test_an_exporter_is_never_called_twice_at_once_and_missed_ticks_are_let_go() -> None:
+    gate = Gate()
+    sdk = MetricsSDK(Config(exporters=[Export(gate, interval_seconds=0.01, queue_size=2)], flush_interval_seconds=0.01))
+    sdk.counter("c").add(1)
+    assert gate.entered.wait(10)
+    until(lambda: sdk.health().exporters["Gate"].superseded >= 3)
+    assert sdk.health().exporters["Gate"].queued <= 2
+    gate.open.set()
+    assert sdk.shutdown(10)
+
+
+def test_retries_wait_1_2_4_to_60_seconds_with_jitter_and_totals_are_right_afterwards() -> None:
+    clock = ManualClock()
+    exporter = Raising(OSError("down"), times=9)
+    worker = ExportWorker(Export(exporter), clock, Faults(clock), jitter=lambda: 1.0)
+    sdk = MetricsSDK(Config(background=False, clock=clock))
+    sdk.counter("c").add(5)
+    snapshot = sdk.snapshot()
+    waits = []
+    while not exporter.delivered:
+        worker.run_inline(Job(snapshot, 5))
+        waits.append(worker._retry_at - clock.monotonic())
+    assert [1, 2, 4, 8, 16, 32, 60, 60, 60] == waits[:9]
+    assert (9, 1, 5, 0) == (
+        worker.health(5).failures, worker.health(5).exports, worker.health(5).acknowledged, worker.health(5).unacknowledged,
+    )  # fmt: skip
+    assert snapshot == exporter.delivered[0]
+    half = ExportWorker(Export(Raising(OSError())), clock, Faults(clock), jitter=lambda: 0.0)
+    half.run_inline(Job(snapshot, 5))
+    assert 0.5 == half._retry_at - clock.monotonic()
+
+
+def test_after_several_failures_the_circuit_shows_as_open() -> None:
+    clock = ManualClock()
+    worker = ExportWorker(Export(Raising(OSError())), clock, Faults(clock))
+    states = []
+    for _ in range(4):
+        worker.run_inline(Job(MetricsSDK(Config(background=False)).snapshot(), 0))
+        states.append(worker.health(0).state)
+    assert ["backing_off", "backing_off", "open", "open"] == states
+
+
+def test_a_flush_retries_at_once_what_is_backing_off() -> None:
+    exporter = Raising(OSError("down"), times=1)
+    sdk = MetricsSDK(Config(exporters=[Export(exporter, interval_seconds=60)]))
+    sdk.counter("c").add(1)
+    assert not sdk.flush(0.3)
+    assert sdk.flush(5)
+    assert 1 == len(exporter.delivered)
+    assert "OSError: down" == sdk.health().exporters["Raising"].last_error
+    sdk.shutdown(0.5)
+
+
+def test_the_worker_survives_an_exception_thrown_into_its_thread() -> None:
+    import ctypes
+
+    memory = MemoryExporter()
+    sdk = MetricsSDK(Config(exporters=[memory]))
+    sdk.counter("c").add(1)
+    assert sdk.flush()
+    thread = sdk._workers[0]._thread
+    assert thread is not None and thread.ident is not None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+    assert sdk.flush()
+    assert sdk._workers[0]._thread is thread
+    assert thread.is_alive()
+    assert sdk.shutdown()
+
+
+def test_an_exporter_may_use_the_sdk_that_drives_it_without_hanging() -> None:
+    class Curious:
+        def __init__(self) -> None:
+            self.answers: list[Any] = []
+
+        def export(self, snapshot: Snapshot, timeout: float) -> None:
+            sdk.counter("inner").add(1)
+            self.answers.append((sdk.query("c").sum, sdk.flush(5), sdk.health().received > 0))
+
+        def shutdown(self) -> None:
+            pass
+
+    curious = Curious()
+    sdk = MetricsSDK(Config(exporters=[curious]))
+    sdk.counter("c").add(1)
+    started = time.monotonic()
+    assert sdk.flush(5)
+    assert (1, False, True) == curious.answers[0]
+    assert sdk.shutdown(5)
+    assert time.monotonic() - started < 4
+
+
+def test_exporters_of_one_class_have_names_of_their_own() -> None:
+    sdk = MetricsSDK(Config(exporters=[MemoryExporter(), MemoryExporter(), Export(MemoryExporter(), name="third")]))
+    assert ["MemoryExporter", "MemoryExporter-2", "third"] == list(sdk.health().exporters)
+
+
+@pytest.mark.parametrize("not_an_exporter", [None, "console", object(), MemoryExporter])
+def test_what_is_no_exporter_raises_at_configuration(not_an_exporter: Any) -> None:
+    with pytest.raises((ConfigurationError, TypeError)):
+        Config(exporters=not_an_exporter)
+    if not_an_exporter is not MemoryExporter:
+        with pytest.raises(ConfigurationError, match="export"):
+            Config(exporters=[not_an_exporter])

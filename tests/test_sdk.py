@@ -1,0 +1,320 @@
+"""Life cycle: import, first use, flush, fork, shutdown, exit."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from metrics_sdk import Config, Export, MetricsSDK
+from metrics_sdk.core.build import COMPILED
+from metrics_sdk.exporters import MemoryExporter
+
+
+def test_importing_and_declaring_starts_no_thread_and_opens_nothing(run_python: Callable[..., str]) -> None:
+    program = """
+    import os, sys, threading
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    environment = dict(os.environ)
+    os.environ = None
+    import metrics_sdk as metrics
+    metrics.counter("c"); metrics.histogram("h", unit="s")
+    @metrics.timed("t")
+    def f(): pass
+    os.environ = environment
+    assert threading.active_count() == 1
+    loaded = {"wrapt", "opentelemetry", "sortedcontainers", "asyncio", "http"} & set(sys.modules)
+    assert not loaded, loaded
+    print(len(set(os.listdir("/proc/self/fd")) - before) if before else 0)
+    """
+    assert "0\n" == run_python(program)
+
+
+def test_shutdown_delivers_everything_and_counts_what_comes_later() -> None:
+    memory = MemoryExporter()
+    sdk = MetricsSDK(Config(exporters=[memory]))
+    counter, histogram = sdk.counter("c"), sdk.histogram("h")
+    counter.add(1, {"k": "v"})
+    histogram.record(2)
+    assert sdk.shutdown()
+    counter.add(1)
+    counter.add(1, {"k": "v"})
+    counter.add(1, {"k": "new"})
+    histogram.record("no")  # type: ignore[arg-type]
+    sdk.record("never.seen", 1)
+    health = sdk.health()
+    assert (7, 2, 0) == (health.received, health.merged, health.pending)
+    assert 5 == sum(health.dropped.values())
+    assert health.dropped["after_shutdown"] >= 4
+    assert 2 == health.exporters["MemoryExporter"].acknowledged
+    assert memory.is_shut_down
+    metric = memory.metric("c")
+    assert metric is not None
+    assert [1] == [point.value for point in metric.points]
+    assert 1 == sdk.query("c").sum
+
+
+def test_shutdown_from_many_threads_does_one_final_export_and_all_return_the_same() -> None:
+    memory = MemoryExporter()
+    sdk = MetricsSDK(Config(exporters=[Export(memory, interval_seconds=1000)]))
+    sdk.counter("c").add(1)
+    answers: list[bool] = []
+    threads = [threading.Thread(target=lambda: answers.append(sdk.shutdown())) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert ([True] * 8, 1) == (answers, len(memory.snapshots))
+    assert sdk.shutdown()
+
+
+def test_shutdown_from_a_callback_returns_and_shuts_down() -> None:
+    sdk = MetricsSDK(Config(flush_interval_seconds=0.01))
+    called = threading.Event()
+
+    def callback() -> float:
+        called.set()
+        sdk.shutdown(1)
+        return 1.0
+
+    sdk.observable_gauge("g", callback)
+    sdk.counter("c").add(1)
+    assert called.wait(5)
+    assert sdk.shutdown(5)
+    assert sdk.health().shut_down
+
+
+def test_without_a_background_nothing_runs_until_flush_exports_inline() -> None:
+    memory = MemoryExporter()
+    sdk = MetricsSDK(Config(background=False, exporters=[memory]))
+    threads = threading.active_count()
+    sdk.counter("c").add(1)
+    assert (threads, 0) == (threading.active_count(), len(memory.snapshots))
+    assert sdk.flush()
+    assert (threads, 1) == (threading.active_count(), len(memory.snapshots))
+    assert sdk.shutdown()
+    assert memory.is_shut_down
+
+
+def test_a_snapshot_shows_every_kind_with_resource_and_the_sdk_itself() -> None:
+    sdk = MetricsSDK(Config(background=False, resource={"service.name": "shop"}))
+    sdk.counter("c", unit="By", description="d").add(1, {"k": "v"})
+    sdk.gauge("g").set(2.5)
+    sdk.histogram("h", boundaries=[1, 2]).record(1.5)
+    sdk.histogram("e").record(1.5)
+    snapshot = sdk.snapshot()
+    found = {metric.name: metric for metric in snapshot.metrics}
+    assert ("counter", "By", "d", 1, (("k", "v"),)) == (
+        found["c"].kind, found["c"].unit, found["c"].description, found["c"].points[0].value, found["c"].points[0].attributes,
+    )  # fmt: skip
+    explicit: Any = found["h"].points[0].value
+    exponential: Any = found["e"].points[0].value
+    assert ((0, 1, 0), (1.0, 2.0), 1.5, 1.5) == (explicit.bucket_counts, explicit.boundaries, explicit.min, explicit.sum)
+    assert (1, 1) == (exponential.count, exponential.positive[0][1])
+    assert {"service.name": "shop"} == dict(snapshot.resource)
+    assert 4 == found["metrics_sdk.received"].points[0].value
+
+
+def test_configure_moves_every_instrument_and_delivers_what_was_recorded_before(run_python: Callable[..., str]) -> None:
+    program = """
+    import metrics_sdk as metrics
+    from metrics_sdk.exporters import MemoryExporter
+    first, second = MemoryExporter(), MemoryExporter()
+    counter = metrics.counter("c")
+    bound = counter.bind({"k": "v"})
+    @metrics.timed("t", {"job": "x"})
+    def job(): pass
+    metrics.configure(metrics.Config(exporters=[first]))
+    counter.add(1); bound.add(2); bound.add(3, {"more": 1}); job(); metrics.record("r", 5); metrics.record("c", 10)
+    metrics.configure(metrics.Config(exporters=[second], shards=4))
+    assert first.metric("c").points and first.is_shut_down
+    assert sum(point.value for point in first.metric("c").points) == 16
+    counter.add(100); bound.add(200); bound.add(300, {"more": 1}); job(); metrics.record("r", 5); metrics.record("c", 1000)
+    assert metrics.query("c").sum == 1600 and metrics.query("c", {"k": "v"}).sum == 500
+    assert (metrics.query("t").count, metrics.query("r").count) == (1, 1)
+    assert metrics.health().received == metrics.health().merged == 6
+    metrics.shutdown()
+    assert sum(point.value for point in second.metric("c").points) == 1600
+    print("moved")
+    """
+    assert "moved\n" == run_python(program)
+
+
+def test_the_end_of_the_script_delivers_everything_by_itself(run_python: Callable[..., str]) -> None:
+    program = """
+    import metrics_sdk as metrics, sys
+    from metrics_sdk.exporters import ConsoleExporter
+    metrics.configure(metrics.Config(exporters=[ConsoleExporter()]))
+    metrics.counter("c").add(5)
+    {ending}
+    """
+    for ending, status in (("", 0), ("sys.exit(3)", 3)):
+        assert "c{} 5\n" == run_python(program.format(ending=ending), status=status)
+    assert "c{} 5\n" == run_python(program.format(ending="1 / 0"), status=1, stderr=None)
+
+
+def test_a_hanging_exporter_does_not_hold_up_the_exit(run_python: Callable[..., str]) -> None:
+    program = """
+    import metrics_sdk as metrics, threading, time
+    class Hanging:
+        def export(self, snapshot, timeout): threading.Event().wait()
+        def shutdown(self): pass
+    metrics.configure(metrics.Config(exporters=[metrics.Export(Hanging(), name="x")], shutdown_timeout_seconds=0.3))
+    metrics.counter("c").add(5)
+    print("end")
+    """
+    assert "end\n" == run_python(program, deadline=5)
+
+
+def test_a_thread_that_outlives_main_is_counted(run_python: Callable[..., str]) -> None:
+    program = """
+    import metrics_sdk as metrics, threading
+    from metrics_sdk.exporters import ConsoleExporter
+    metrics.configure(metrics.Config(exporters=[ConsoleExporter()]))
+    counter = metrics.counter("c")
+    ended = threading.main_thread()
+    def outlive():
+        ended.join()
+        for _ in range(1000): counter.add(1)
+    counter.add(1)
+    threading.Thread(target=outlive).start()
+    """
+    assert "c{} 1001\n" == run_python(program)
+
+
+def test_daemon_threads_that_record_through_the_exit_do_no_harm(run_python: Callable[..., str]) -> None:
+    program = """
+    import metrics_sdk as metrics, threading
+    counter, histogram = metrics.counter("c"), metrics.histogram("h")
+    started = threading.Barrier(5)
+    def forever():
+        started.wait()
+        while True:
+            counter.add(1, {"k": "v"}); histogram.record(0.5); metrics.record("r", 1)
+    for _ in range(4): threading.Thread(target=forever, daemon=True).start()
+    started.wait()
+    """
+    for _ in range(5):
+        assert "" == run_python(program, deadline=10)
+
+
+FORK = """
+import os, sys, threading, time
+import metrics_sdk as metrics
+from metrics_sdk import MetricsSDK, Config
+
+class Collected:
+    def __init__(self): self.last = None
+    def export(self, snapshot, timeout): self.last = snapshot
+    def shutdown(self): pass
+
+def total(exporter, name):
+    return sum(p.value for m in exporter.last.metrics if m.name == name for p in m.points)
+
+def in_child(work):
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            work()
+            status = 0
+        except BaseException:
+            import traceback; traceback.print_exc()
+        finally:
+            os._exit(status)
+    return pid
+
+def ended_well(pid):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done: return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.005)
+    os.kill(pid, 9)
+    return False
+"""
+
+
+@pytest.mark.parametrize("shards", [1, 4])
+def test_a_forked_child_delivers_its_own_values_and_none_of_the_parents(run_python: Callable[..., str], shards: int) -> None:
+    program = (
+        FORK
+        + f"""
+exporter = Collected()
+sdk = MetricsSDK(Config(exporters=[exporter], shards={shards}))
+counter, gauge = sdk.counter("c"), sdk.gauge("g")
+bound, latency = counter.bind({{"k": "v"}}), sdk.histogram("h")
+for _ in range(50): counter.add(1); bound.add(1)
+sdk.flush()
+for _ in range(50): counter.add(1); bound.add(1); gauge.set(5); latency.record(0.5)
+
+def child():
+    assert sdk.query("c").sum == 0, sdk.query("c")
+    assert sdk.query("h").count == 0 and sdk.health().received == 0, sdk.health()
+    counter.add(3); bound.add(4); counter.add(5, {{"new": 1}}); latency.record(2)
+    assert sdk.flush(5), sdk.health()
+    assert total(exporter, "c") == 12, exporter.last
+    h = sdk.health()
+    assert (h.received, h.merged, h.pending, h.dropped) == (4, 4, 0, {{}}), h
+    assert sdk.query("h").max == 2 and sdk.query("g").last is None
+    assert h.exporters["Collected"].acknowledged == 4
+    def grandchild():
+        assert sdk.query("c").sum == 0
+        counter.add(7)
+        assert sdk.flush(5) and total(exporter, "c") == 7
+    assert ended_well(in_child(grandchild))
+    assert sdk.shutdown(5)
+
+assert ended_well(in_child(child))
+assert sdk.flush(5) and total(exporter, "c") == 200, exporter.last
+assert sdk.health().received == sdk.health().merged == 300, sdk.health()
+assert sdk.shutdown(5)
+print("right")
+"""
+    )
+    assert "right\n" == run_python(program, stderr=None)
+
+
+@pytest.mark.slow
+def test_forks_under_load_hang_no_child_and_lose_nothing(run_python: Callable[..., str]) -> None:
+    program = (
+        FORK
+        + """
+exporter = Collected()
+sdk = MetricsSDK(Config(exporters=[metrics.Export(exporter, interval_seconds=0.01)], flush_interval_seconds=0.005,
+                        window_seconds=0.05))
+instruments = [sdk.counter("n%d" % i) for i in range(20)]
+stop, counts = threading.Event(), []
+def load(seed):
+    n = 0
+    while not stop.is_set():
+        instruments[n % 20].add(1, {"k": (n * 7 + seed) % 40})
+        n += 1
+    counts.append(n)
+threads = [threading.Thread(target=load, args=(i,)) for i in range(3)]
+for t in threads: t.start()
+
+def child():
+    for i in range(5): instruments[i].add(1, {"k": "child"})
+    assert sdk.flush(5), sdk.health()
+    h = sdk.health()
+    assert (h.received, h.merged, h.pending) == (5, 5, 0), (h.received, h.merged, h.pending, h.dropped)
+
+good = sum(ended_well(in_child(child)) for _ in range(40))
+stop.set()
+for t in threads: t.join()
+assert sdk.flush(10)
+h = sdk.health()
+assert h.received == h.merged == sum(counts) and h.pending == 0, (h.received, h.merged, sum(counts))
+assert sdk.shutdown(5)
+print(good)
+"""
+    )
+    assert "40\n" == run_python(program, stderr=None)
+
+
+def test_health_tells_which_core_runs() -> None:
+    assert COMPILED is MetricsSDK(Config(background=False)).health().compiled
+    assert COMPILED is (not __import__("metrics_sdk.core.cells", fromlist=["x"]).__file__.endswith(".py"))
