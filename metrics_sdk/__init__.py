@@ -1,7 +1,7 @@
 """Metrics for Python services: record at the price of a C call, read the numbers back in the process or anywhere else."""
 
 from metrics_sdk.config import Config, Export
-from metrics_sdk.core.instruments import Counter, Gauge, Histogram, UpDownCounter
+from metrics_sdk.core.instruments import Attributes, Counter, Gauge, Histogram, UpDownCounter
 from metrics_sdk.default import (
     configure,
     counter,
@@ -30,11 +30,13 @@ from metrics_sdk.errors import (
 )
 from metrics_sdk.health import Health
 from metrics_sdk.query import Aggregate
+from metrics_sdk.registry import Observable
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Exporter, Snapshot
 
 __all__ = [
     "Aggregate",
+    "Attributes",
     "Config",
     "ConfigurationError",
     "Counter",
@@ -46,6 +48,7 @@ __all__ = [
     "Histogram",
     "MetricsError",
     "MetricsSDK",
+    "Observable",
     "Snapshot",
     "TooManyInstruments",
     "UnknownInstrument",

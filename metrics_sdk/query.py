@@ -22,7 +22,7 @@ class Aggregate:
     are of the values that were set.
     """
 
-    __slots__ = ("_core", "end", "kind", "name", "start", "unit")
+    __slots__ = ("_core", "_offset", "end", "kind", "name", "start", "unit")
 
     name: str
     kind: str
@@ -30,10 +30,11 @@ class Aggregate:
     start: float
     end: float
     _core: core.Aggregate
+    _offset: float  # what an observed total was when it was first seen: in the sum, but not in the rate
 
-    def __init__(self, table: Table, merged: core.Aggregate, start: float, end: float) -> None:
+    def __init__(self, table: Table, merged: core.Aggregate, start: float, end: float, offset: float = 0) -> None:
         described = table.description
-        values = (merged, end, described.kind.name, described.name, start, described.unit)
+        values = (merged, offset, end, described.kind.name, described.name, start, described.unit)
         for slot, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, slot, value)
 
@@ -48,7 +49,7 @@ class Aggregate:
     @property
     def sum(self) -> float:
         """Their sum; an int where every value was one (counters) and 64 bits hold it."""
-        return _sum(self._core)
+        return _sum(self._core) + self._offset
 
     @property
     def min(self) -> float | None:
@@ -80,7 +81,12 @@ class Aggregate:
         """Per second, over the interval covered: a counter's sum, another kind's count."""
         if not self.seconds:
             return None
-        return (self.sum if isinstance(self._core, core.Sum) else self.count) / self.seconds
+        return (_sum(self._core) if isinstance(self._core, core.Sum) else self.count) / self.seconds
+
+    @property
+    def value(self) -> float | None:
+        """What one would call the value: a counter's sum, a gauge's last; None for a histogram."""
+        return self.sum if isinstance(self._core, core.Sum) else self.last
 
     def percentile(self, q: float) -> float | None:
         """Return the value that `q` percent (0-100) of the values do not exceed; None without values or for other kinds.
@@ -114,10 +120,10 @@ def _extreme(merged: core.Aggregate, which: str) -> float | None:
     return None if isinstance(merged, core.Sum) or not merged.count else getattr(merged, which)
 
 
-def value_of(merged: core.Aggregate) -> float | ExplicitBuckets | ExponentialBuckets:
-    """Return what a snapshot's point shows of an aggregate."""
+def value_of(merged: core.Aggregate, offset: float) -> float | ExplicitBuckets | ExponentialBuckets:
+    """Return what a snapshot's point shows of an aggregate, and of an observed total that was `offset` at first."""
     if isinstance(merged, core.Sum):
-        return _sum(merged)
+        return _sum(merged) + offset
     if isinstance(merged, core.LastValue):
         return merged.last
     count, total, low, high = int(merged.count), _sum(merged), _extreme(merged, "min"), _extreme(merged, "max")

@@ -74,7 +74,7 @@ class Observable:
         self._totals: dict[Series, tuple[int, float]] = {}
 
     def close(self) -> None:
-        """Call back no more."""
+        """Call back no more. What only this callback reported is then no longer exported, nor found by queries."""
         self._registry.observables.pop(self, None)
         self._seen = set()
         self._show()
@@ -108,9 +108,12 @@ class Observable:
         series = cell.series
         seen.add(series)
         if self.instrument.kind.aggregation == "sum" and isinstance(value, (int, float)) and math.isfinite(value):
-            # What is observed is the total: record how far it has moved. A total that fell has begun anew.
+            # What is observed is the total: record how far it has moved. What had come together before the first look, here or
+            # in a forked parent, belongs to no window; and a total that fell has begun anew.
             generation, before = self._totals.get(series, (0, 0))
-            if generation != series.scope.generation or (self.instrument.kind.monotonic and value < before):
+            if generation != series.scope.generation:
+                series.offset = before = value
+            elif self.instrument.kind.monotonic and value < before:
                 before = 0
             self._totals[series] = (int(series.scope.generation), value)
             value = value - before

@@ -192,10 +192,11 @@ class MetricsSDK:
     def _aggregate(self, table: Table, chosen: Sequence[Series], last: float | None) -> Aggregate:
         now = self._clock.time()
         if last is None:
-            start = min([series.created for series in chosen], default=self._started_at)
-            return Aggregate(table, merged_total(table, chosen), start, now)
-        merged, start = merged_recent(table, chosen, self._store, now - last)
-        return Aggregate(table, merged, max(start, self._started_at), now)
+            merged, start, offset = merged_total(table, chosen), self._started_at, sum([series.offset for series in chosen])
+        else:
+            merged, start = merged_recent(table, chosen, self._store, now - last)
+            offset = 0
+        return Aggregate(table, merged, max(start, self._started_at), now, offset)
 
     def snapshot(self) -> Snapshot:
         """Return everything there is, frozen: what exporters get. Runs the callbacks and drains first."""
@@ -332,7 +333,7 @@ class MetricsSDK:
                 )
 
     def _observe(self) -> None:
-        if self.registry.home is self:
+        if self.registry.home is self and not self._scope.is_closed():
             self.registry.run_callbacks()
 
     def _started(self) -> None:
@@ -448,7 +449,7 @@ def _metric(table: Table, now: float) -> Metric:
     points: list[Point] = []
     end = time.perf_counter() + SLICE_SECONDS
     for series in table.listed():
-        points.append(Point(series.attributes, value_of(series.total()), series.created, now))
+        points.append(Point(series.attributes, value_of(series.total(), series.offset), series.created, now))
         if not len(points) & 15 and time.perf_counter() > end:
             time.sleep(0)
             end = time.perf_counter() + SLICE_SECONDS

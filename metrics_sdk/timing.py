@@ -48,12 +48,13 @@ class Timed:
             return type(function)(self(function.__func__))
         if not callable(function) or isinstance(function, type):
             raise DeclarationError(f"timed() measures functions, methods and callable objects, not {function!r}")
+        return self.like(function)(function)
+
+    def like(self, function: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Return what wraps a callable of the same sort as `function`: plain, coroutine, generator or async generator."""
         bound = self._histogram if self._attributes is None else self._histogram.bind(self._attributes)
-        for applies, wrap in _WRAPPERS:
-            if applies(function):
-                wrapped: Callable[P, R] = wrap(bound, function)
-                return wrapped
-        return _timed_function(bound, function)
+        wrap = next((wrap for applies, wrap in _WRAPPERS if applies(function)), _timed_function)
+        return functools.partial(wrap, bound)
 
 
 def _failed(histogram: Histogram, started: float, error: BaseException) -> None:
@@ -168,7 +169,13 @@ class Instrumented:
         path = self.target.partition(":")[2]
         parent, attribute, original = wrapt.resolve_path(module, path)
         own = attribute in vars(parent)
-        wrapper = wrapt.FunctionWrapper(original, self._around)
+        timed_call = self._timed.like(original)(_call)
+
+        def around(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+            # Closed, but still there: somebody wrapped it after us, and what is there calls us.
+            return wrapped(*args, **kwargs) if self._closed else timed_call(wrapped, args, kwargs)
+
+        wrapper = wrapt.FunctionWrapper(original, around)
         setattr(parent, attribute, wrapper)
 
         def put_back() -> None:
@@ -181,16 +188,16 @@ class Instrumented:
 
         self._put_back = put_back
 
-    def _around(self, wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
-        # Closed, but still there: somebody wrapped it after us, and what is there calls us.
-        return wrapped(*args, **kwargs) if self._closed else self._timed(wrapped)(*args, **kwargs)
-
     def close(self) -> None:
         """Put the original back, or do not install what has not been imported yet."""
         self._closed = True
         if self._put_back is not None:
             self._put_back()
             self._put_back = None
+
+
+def _call(function: Callable[..., R], args: Any, kwargs: Any) -> R:
+    return function(*args, **kwargs)
 
 
 def instrument_by_name(target: str, timed: Timed) -> Instrumented:

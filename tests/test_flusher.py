@@ -55,7 +55,7 @@ def test_an_exception_thrown_into_its_thread_loses_nothing_and_it_goes_on(error:
         if ident is not None:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error))
         flushes = sdk.health().flushes
-        until(lambda: sdk.health().flushes > flushes)  # noqa: B023
+        until(lambda: sdk.health().flushes > flushes)
     assert sdk.flush()
     health = sdk.health()
     assert (total, total, 0) == (health.received, health.merged, health.pending)

@@ -79,6 +79,7 @@ class Series:
         self.created = scope.now()
         self.state = State(scope.generation, empty.fresh())
         self.cells: Final[dict[int, Cell]] = {}
+        self.offset: Any = 0  # what an observed total was when it was first seen: part of the sum, of no window and no rate
 
     def current(self) -> State:
         """Return the state, an empty one if it is a forked parent's."""

@@ -1,0 +1,58 @@
+# make demo: run the demo. make test: pass the tests, with the core compiled and interpreted. Both set up all they need in .venv/.
+PYTHON ?= python3
+SECONDS ?= 10
+PORT ?= 9464
+SOURCES := $(shell find metrics_sdk integrations -name '*.py') pyproject.toml hatch_build.py
+COMPILED := .venv/compiled/bin
+INTERPRETED := .venv/interpreted/bin
+
+.PHONY: demo test lint bench bench-quick soak prometheus clean
+
+demo: .venv/compiled/.installed
+	$(COMPILED)/python -P -m metrics_sdk demo --seconds $(SECONDS) --port $(PORT)
+
+test: .venv/compiled/.tested .venv/interpreted/.tested
+	$(COMPILED)/pytest
+	$(INTERPRETED)/pytest
+
+lint: .venv/compiled/.tested
+	$(COMPILED)/ruff check .
+	$(COMPILED)/ruff format --check .
+	$(COMPILED)/mypy
+
+bench: .venv/compiled/.benched
+	$(COMPILED)/python benchmarks/run_all.py --write README.md
+
+bench-quick: .venv/compiled/.benched
+	$(COMPILED)/python benchmarks/run_all.py --quick
+
+# The conservation and re-entrancy tests at full size, a few minutes.
+soak: .venv/compiled/.tested .venv/interpreted/.tested
+	METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 $(COMPILED)/pytest tests/test_conservation.py tests/test_reentrancy.py
+	METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 $(INTERPRETED)/pytest tests/test_conservation.py tests/test_reentrancy.py
+
+# Prometheus and promtool, for the tests that use the real ones. Needs Debian's package tools.
+prometheus:
+	tools/prometheus .cache/prometheus
+
+clean:
+	rm -rf .venv .cache build dist
+
+.venv/compiled/.installed: $(SOURCES)
+	$(PYTHON) -m venv .venv/compiled
+	$(COMPILED)/pip install --quiet --disable-pip-version-check --force-reinstall .
+	@$(COMPILED)/python -I -c 'import metrics_sdk; print("core compiled:", metrics_sdk.health().compiled)'
+	touch $@
+
+.venv/interpreted/.installed: $(SOURCES)
+	$(PYTHON) -m venv .venv/interpreted
+	METRICS_SDK_INTERPRETED=1 $(INTERPRETED)/pip install --quiet --disable-pip-version-check --force-reinstall .
+	touch $@
+
+.venv/%/.tested: .venv/%/.installed
+	.venv/$*/bin/pip install --quiet --disable-pip-version-check 'metrics-sdk[test]'
+	touch $@
+
+.venv/compiled/.benched: .venv/compiled/.installed
+	$(COMPILED)/pip install --quiet --disable-pip-version-check 'metrics-sdk[benchmark]'
+	touch $@
