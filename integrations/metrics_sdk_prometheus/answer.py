@@ -18,7 +18,7 @@ logger = logging.getLogger("metrics_sdk_prometheus")
 #: Where the metrics are, as Prometheus expects it.
 PATH = "/metrics"
 
-# The fastest level: it makes text about 10 % of its size, level 9 about 6 % for five times the work.
+# The fastest level: it leaves 11 % of the text, level 9 leaves 10 % for seventeen times the work.
 _GZIP_LEVEL = 1
 
 
@@ -74,9 +74,9 @@ class Responder:
         return made._replace(body=b"") if method == "HEAD" else made
 
     def _rendered(self, accept: str, accept_encoding: str) -> Answer:
-        format = choose_format(accept)
-        body = self._renderer.render(self._snapshot(), format)
-        headers = [("Content-Type", format.content_type), ("Vary", "Accept, Accept-Encoding"), *_ALWAYS]
+        chosen = choose_format(accept)
+        body = self._renderer.render(self._snapshot(), chosen)
+        headers = [("Content-Type", chosen.content_type), ("Vary", "Accept, Accept-Encoding"), *_ALWAYS]
         if accepts_gzip(accept_encoding):
             body = gzip.compress(body, _GZIP_LEVEL, mtime=0)
             headers.append(("Content-Encoding", "gzip"))

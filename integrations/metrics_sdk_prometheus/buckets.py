@@ -17,7 +17,7 @@ from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets
 _EXPONENTS = {
     "seconds": range(-14, 11),  # 61 µs to 17 min
     "milliseconds": range(-4, 21),  # the same
-    "microseconds": range(0, 25),  # 1 µs to 17 s
+    "microseconds": range(25),  # 1 µs to 17 s
     "nanoseconds": range(0, 41, 2),  # 1 ns to 18 min
     "bytes": range(0, 41, 2),  # 1 B to 1 TiB
     "kilobytes": range(-10, 31, 2),

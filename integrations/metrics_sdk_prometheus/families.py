@@ -35,7 +35,7 @@ class Template(NamedTuple):
 class Layout:
     """How an instrument looks: everything that depends on its declaration alone."""
 
-    __slots__ = ("_help", "_templates", "_words", "exponents", "family", "names", "type")
+    __slots__ = ("_headers", "_help", "_templates", "_words", "exponents", "family", "names", "type")
 
     def __init__(self, name: str, kind: str, unit: str, description: str) -> None:
         self.type = _TYPES.get(kind, "gauge")
@@ -45,10 +45,17 @@ class Layout:
         self.exponents = exponents_for(self._words)
         # Readers drop white space around it; without it, what they read is what was written.
         self._help = encodable(description).strip()
+        self._headers: dict[str, str] = {}
         self._templates: dict[tuple[str, tuple[float, ...] | None], Template] = {}
 
     def header(self, format: Format) -> str:
         """Return the HELP, TYPE and UNIT lines."""
+        made = self._headers.get(format.name)
+        if made is None:
+            made = self._headers[format.name] = self._header(format)
+        return made
+
+    def _header(self, format: Format) -> str:
         shown = self.family + format.counter_suffix if self.type == "counter" else self.family
         lines = []
         if self._help:

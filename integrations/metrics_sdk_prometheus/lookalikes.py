@@ -13,8 +13,10 @@ from .labels import Labels
 
 
 def merged(points: list[Point], labels: list[Labels], kind: str) -> tuple[list[Point], list[Labels]]:
-    """Return points of one instrument and their labels, with those that look alike merged: sums and buckets add up, of gauges
-    the last one stays."""
+    """Return points of one instrument and their labels, with those that look alike merged.
+
+    Sums and buckets add up; of gauges the last one stays.
+    """
     found: dict[str, tuple[Point, Labels]] = {}
     for point, label in zip(points, labels):
         known = found.get(label.braces)

@@ -71,8 +71,9 @@ def unit_words(unit: str) -> str:
     many = many.strip()
     one = one.strip()
     words = _WORDS[many] if many in _WORDS else _clean(many)
-    if slash and one:
-        per = f"per_{_PER[one] if one in _PER else _clean(one)}".rstrip("_")
+    divisor = _PER[one] if one in _PER else _clean(one)
+    if slash and divisor:
+        per = f"per_{divisor}"
         words = f"{words}_{per}" if words else per
     return words
 

@@ -40,7 +40,7 @@ def choose_format(accept: str) -> Format:
         # The most specific range decides on an offer, not the one with the highest quality.
         fitting = [(_specificity(item, offer), -place, item.quality) for place, item in enumerate(items)]
         specificity, place, quality = max(fitting, default=(0, 0, 0.0))
-        if specificity and (quality, specificity > 2, place) > best:
+        if specificity and quality > 0 and (quality, specificity > 2, place) > best:
             best = (quality, specificity > 2, place)
             chosen = offer.format
     return chosen

@@ -33,7 +33,7 @@ class Renderer:
     def __init__(self, *, cached_series: int = 20_000, cached_characters: int = 1000) -> None:
         """Remember at most `cached_series` series, and none with more than `cached_characters` characters of labels.
 
-        A series takes about 400 bytes; one that is not remembered takes about 4 µs more to render.
+        A series takes about 400 bytes; one that is not remembered takes about 5 µs more to render.
         """
         self._cached_series = cached_series
         self._cached_characters = cached_characters
@@ -42,6 +42,11 @@ class Renderer:
         self._labels: dict[int, Labels] = {}
         self._layouts: dict[tuple[str, str, str, str], Layout] = {}
         self._complaints: set[str] = set()
+
+    @property
+    def remembered(self) -> int:
+        """The number of series whose labels are remembered."""
+        return len(self._labels)
 
     def render(self, snapshot: Snapshot, format: Format = TEXT) -> bytes:
         """Return `snapshot` in `format`, UTF-8 encoded."""
@@ -94,7 +99,7 @@ class Renderer:
     def _family(self, layout: Layout, metrics: list[Metric], format: Format) -> Iterator[str]:
         shown: set[str] = set()
         for metric in metrics:
-            points: list[Point] = list(metric.points)
+            points = list(metric.points) if layout.type != "counter" else self._not_negative(metric)
             labels: list[Labels] = []
             unique: set[str] = set()
             for start in range(0, len(points), _BATCH):
@@ -107,7 +112,7 @@ class Renderer:
                 points, labels = merged(points, labels, metric.kind)
             if shown and not shown.isdisjoint(unique):
                 points, labels = unlike(points, labels, shown)
-                self._complain(metric.name, f"series of {metric.name!r} are not shown: others of {layout.family!r} look like them")
+                self._complain(metric.name, f"series of {metric.name!r} are not shown: {layout.family!r} has others like them")
             for start in range(0, len(points), _BATCH):
                 yield self._lines(layout, format, points[start : start + _BATCH], labels[start : start + _BATCH])
             shown |= unique
@@ -146,6 +151,13 @@ class Renderer:
         if format.shows_created:
             numbers.append(point.start_time)
         return (labels.inner.join(template.buckets) + labels.braces.join(samples)) % tuple(numbers)
+
+    def _not_negative(self, metric: Metric) -> list[Point]:
+        # OpenMetrics allows a counter neither negative values nor NaN; a reader that met one would refuse the whole scrape.
+        points = [point for point in metric.points if point.value >= 0]  # type: ignore[operator]
+        if len(points) < len(metric.points):
+            self._complain(metric.name, f"series of the counter {metric.name!r} are not shown: their values are below zero")
+        return points
 
     def _labels_of(self, points: list[Point]) -> list[Labels]:
         known = self._labels

@@ -1,0 +1,36 @@
+"""The metrics of `metrics_sdk` for Prometheus: text formats, an HTTP endpoint of its own, WSGI and ASGI applications.
+
+    from metrics_sdk_prometheus import PrometheusEndpoint
+
+    PrometheusEndpoint().start()  # http://127.0.0.1:9464/metrics
+
+Nothing is served until it is asked for. The logger is `metrics_sdk_prometheus`; it is
+silent unless the host wants it.
+"""
+
+import logging
+
+from .answer import Source
+from .asgi import asgi_app
+from .endpoint import PrometheusEndpoint
+from .formats import OPENMETRICS, TEXT, Format
+from .negotiate import accepts_gzip, choose_format
+from .text import Renderer, render
+from .wsgi import wsgi_app
+
+__all__ = [
+    "OPENMETRICS",
+    "TEXT",
+    "Format",
+    "PrometheusEndpoint",
+    "Renderer",
+    "Source",
+    "accepts_gzip",
+    "asgi_app",
+    "choose_format",
+    "render",
+    "wsgi_app",
+]
+
+# Without a handler Python would write warnings to the host's stderr.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
