@@ -201,7 +201,9 @@ class Registry:
         if instrument is None:
             if len(self.declared) >= self.home.max_instruments:
                 return self._refusal(INSTRUMENT_LIMIT)
-            return self._add(key, Description(name, kinds.HISTOGRAM, "", "", None, "record", "record()"))
+            return self._add(
+                key, Description(name, kinds.HISTOGRAM, "", "Recorded without a declaration.", None, "record", "record()")
+            )
         self.directory.instruments.setdefault(name, instrument)
         return instrument
 

@@ -147,7 +147,7 @@ class MetricsSDK:
         known = self.registry.declared.get(name.lower()) if isinstance(name, str) else None
         if isinstance(known, Histogram):
             return known
-        made: Histogram = self.registry.declare(kinds.HISTOGRAM, name, "s", provisional="timed")
+        made: Histogram = self.registry.declare(kinds.HISTOGRAM, name, "s", "Duration.", provisional="timed")
         return made
 
     # ---- reading ------------------------------------------------------------------------------------------------

@@ -222,7 +222,12 @@ def test_a_callable_of_a_library_is_timed_by_name_until_closed(sdk: MetricsSDK, 
     handles = [
         sdk.instrument(f"a_library:{path}", "t", {"path": path}) for path in ("Session.send", "Session.fixed", "plain", "later")
     ]
-    assert (4, 3, 3, 3) == (library.Session().send(2), library.Session.fixed(3), library.plain(3), asyncio.run(library.later(3)))
+    assert (4, 3, 3, 3) == (
+        library.Session().send(2),
+        library.Session.fixed(3),
+        library.plain(3),
+        asyncio.run(library.later(3)),
+    )
     for handle in handles:
         handle.close()
         handle.close()

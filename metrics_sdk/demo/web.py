@@ -96,6 +96,7 @@ def serving() -> Iterator[int]:
 def ask(stop: threading.Event, port: int) -> None:
     """Ask the server on `port` for one path after another until `stop`."""
     # The client's side is measured from outside: its code is not ours.
+    metrics.histogram("http.client.duration", unit="s", description="Time that a client waited for an answer.")
     with contextlib.closing(metrics.instrument("http.client:HTTPConnection.getresponse", "http.client.duration")):
         for path in itertools.cycle(PATHS):
             if stop.wait(PAUSE_SECONDS):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from metrics_sdk_prometheus import PrometheusEndpoint
@@ -26,6 +29,30 @@ class Source:
             raise self.error
         points = (Point((), 1, 0.0, 1.0), Point((("text", self.text),), 1, 0.0, 1.0))
         return Snapshot({}, 1.0, (Metric("up", "gauge", "", "", None, points if self.text else points[:1]),))
+
+
+def _tool(name: str) -> str:
+    """Return the path of a program that `make prometheus` gets.
+
+    A test that needs it is skipped where it is not there, or fails where METRICS_SDK_REQUIRE_PROMETHEUS is set.
+    """
+    unpacked = Path(__file__).parents[3] / ".cache" / "prometheus" / "root" / "usr" / "bin"
+    found = shutil.which(name, path=f"{unpacked}{os.pathsep}{os.environ.get('PATH', '')}")
+    if found is None:
+        if os.environ.get("METRICS_SDK_REQUIRE_PROMETHEUS"):
+            pytest.fail(f"{name} is required here, and `make prometheus` did not get it")
+        pytest.skip(f"{name} is not there: `make prometheus` gets it")
+    return found
+
+
+@pytest.fixture
+def promtool() -> str:
+    return _tool("promtool")
+
+
+@pytest.fixture
+def prometheus_program() -> str:
+    return _tool("prometheus")
 
 
 @pytest.fixture

@@ -1,0 +1,231 @@
+"""A small SDK without threads around the copied core, and its own account of what was recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from schedules_explorer import Broken, Interrupt
+
+Pairs = tuple[tuple[str, Any], ...]
+
+WINDOW_SECONDS = 10.0
+
+
+def ledger(core: Any) -> Any:
+    """Return an aggregate that keeps every value in the order of merging, so that one lost or doubled has a name."""
+
+    class Ledger(core.aggregates.Aggregate):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.values: list[Any] = []
+
+        def fold(self, values: list[Any]) -> None:
+            sum(values)  # raises for what cannot be added, as the real ones do
+            self.values = self.values + values
+            self.count += len(values)
+
+        def merge(self, other: Any) -> None:
+            self.values = self.values + other.values
+            self.count += other.count
+
+        def fresh(self) -> Any:
+            return Ledger()
+
+    return Ledger()
+
+
+class World:
+    """A table with its instrument, a map that drains it, and what was given to them.
+
+    The values are serial numbers: 1, 2, 3, …, so that their order tells when they were recorded.
+    """
+
+    def __init__(self, core: Any, empty: Any = None, kind: str = "COUNTER", shards: int = 1, windows: bool = False) -> None:
+        self.core = core
+        self.clock = core.clock.ManualClock(1000.0)
+        self.scope = core.scope.Scope(shards, windows, self._start, self.clock.time, None)
+        self.map = core.store.AggregateMap(self.scope, self.clock, 1, WINDOW_SECONDS if windows else 0.0, 100)
+        described = core.table.Description("x", getattr(core.kinds, kind), "", "", None, "", "")
+        self.table = core.table.Table(self.scope, described, empty or ledger(core), 100, self.map.locks)
+        verb = {"COUNTER": "Counter", "GAUGE": "Gauge", "HISTOGRAM": "Histogram"}[kind]
+        self.instrument = getattr(core.instruments, verb)(self.table, ())
+        self.series = self.table.find(())
+        self.given: dict[Pairs, list[int]] = {}
+        self.drops = 0  # what was given and cannot be counted
+        self.serial = 0
+        self.operating: tuple[Pairs, int] | None = None  # the value that the operation records
+        self.operation_ended = 0  # the serial number then
+        self.uncertain = 0  # values that may be missing: the operation's own, if an exception or a fork came in
+        self.refuses = False  # whether values may be dropped: at the cap, or after shutdown
+
+    def _start(self) -> None:
+        self.scope.running = True
+
+    @property
+    def cell(self) -> Any:
+        """The only cell of the series without attributes."""
+        return self.series.cells[0]
+
+    # ---- what happens -------------------------------------------------------------------------------------------
+
+    def add(self, attributes: dict[str, Any] | None = None) -> None:
+        """Record the next value."""
+        self.serial += 1
+        self.given.setdefault(_pairs(attributes), []).append(self.serial)
+        self.instrument.put(self.serial, attributes)
+
+    def drop(self) -> None:
+        """Record what cannot be counted."""
+        self.drops += 1
+        self.instrument.put(None)
+
+    def operate(self, attributes: dict[str, Any] | None = None) -> None:
+        """Record the next value, in an operation that is going to be interrupted."""
+        self.operating = (_pairs(attributes), self.serial + 1)
+        self.add(attributes)
+
+    def put(self, count: int) -> None:
+        """Have `count` more values pending, however many that makes: as if takes had been held up."""
+        for _ in range(count):
+            self.serial += 1
+            self.given.setdefault((), []).append(self.serial)
+            self.cell.pending.append(self.serial)
+        self.scope.dirty[self.cell] = None
+
+    def drain(self) -> None:
+        """Take everything; what is being taken already is left."""
+        self.map.drain(timeout=-1.0)
+
+    def fork(self) -> None:
+        """Become the child: what was recorded until now is the parent's. The operation goes on, in the parent as well."""
+        self.scope.forked()
+        self.map.forked()
+        self.given.clear()
+        self.drops = 0
+        if self.operating is not None:
+            pairs, value = self.operating
+            self.given[pairs] = [value]
+        self.uncertain = 1
+
+    def ended(self, error: BaseException | None) -> None:
+        """The operation is over."""
+        self.operation_ended = self.serial
+        if isinstance(error, Interrupt):
+            self.uncertain = 1
+        elif error is not None:
+            raise error if isinstance(error, Broken) else Broken(f"raised {error!r}")
+
+    # ---- what must hold -----------------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Raise Broken unless all is accounted for now, and merged after two drains more."""
+        self._check_locks()
+        self._check_account(self._pending())
+        self.drain()
+        self.drain()
+        self._check_locks()
+        pending = self._pending()
+        if any(pending.values()) or sum(series.pending() for series in self._all()):
+            raise Broken(f"left pending: {pending}")
+        if self.scope.dirty:
+            raise Broken("left on the dirty list")
+        self._check_account(pending)
+
+    def _all(self) -> list[Any]:
+        return list(self.table.series.values())
+
+    def _check_locks(self) -> None:
+        for lock in (*self.map.locks, self.map._drain_lock):
+            if lock._is_owned() or not lock.acquire(False):
+                raise Broken("lock orphaned")
+            lock.release()
+
+    def _pending(self) -> dict[Pairs, list[Any]]:
+        """What the cells hold, and the state does not include."""
+        found: dict[Pairs, list[Any]] = {}
+        for series in self._all():
+            values = found.setdefault(series.attributes, [])
+            for shard, cell in series.cells.items():
+                merged = series.current().batches[shard : shard + 1]
+                for item in cell.pending:
+                    if type(item) is not self.core.append.Batch:
+                        values.append(item)
+                    elif not merged or merged[0] is not item:
+                        values.extend(item)
+        return found
+
+    def _check_account(self, pending: dict[Pairs, list[Any]]) -> None:
+        missing = 0
+        dropped = 0
+        for series in self._all():
+            pairs = series.attributes
+            values = [value for value in pending[pairs] if type(value) is not self.core.append.Drop]
+            dropped += sum(series.dropped()) + len(pending[pairs]) - len(values)
+            if series.pending() != len(pending[pairs]):
+                raise Broken(f"pending is said to be {series.pending()}, but is {pending[pairs]}")
+            missing += self._compare(series, values)
+        for pairs in self.given.keys() - {series.attributes for series in self._all()}:
+            missing += len(self.given[pairs])
+        refused = dropped - self.drops
+        if not self.refuses and not -self.uncertain <= refused <= 0:
+            raise Broken(f"{refused} more dropped than there was reason to")
+        if not 0 <= missing - refused <= self.uncertain:
+            raise Broken(f"lost {missing - refused} values of {self.given}, {refused} were refused")
+
+    def _compare(self, series: Any, pending: list[int]) -> int:
+        """Return how many of the values given to a series are missing in it."""
+        given = self.given.get(series.attributes, [])
+        merged = getattr(series.total(), "values", None)
+        if merged is None:
+            return self._compare_sum(series, given, pending)
+        held = merged + pending
+        alien = Counter(held) - Counter(given)
+        if alien:
+            known = {value for values in self.given.values() for value in values}
+            word = "doubled" if set(alien) <= set(given) else "in the wrong series" if set(alien) <= known else "the parent's"
+            raise Broken(f"{word}: {sorted(alien)} in {series.attributes}, which was given {given}")
+        if series.current().merged != len(merged):
+            raise Broken(f"merged is said to be {series.current().merged}, but is {len(merged)}")
+        if self.scope.shards == 1:
+            self._check_order(held)
+        if self.scope.windowed:
+            self.check_windows(series)
+        return len(given) - len(held)
+
+    def _compare_sum(self, series: Any, given: list[int], pending: list[int]) -> int:
+        """The same for a real aggregate, which tells count and sum."""
+        total = series.total()
+        missing = len(given) - len(pending) - total.count
+        if missing < 0:
+            raise Broken(f"doubled: {-missing} values")
+        found = total.total() if hasattr(total, "total") else total.sum
+        absent = sum(given) - sum(pending) - found
+        allowed = {0} if not missing else {self.operating[1] if self.operating else 0}
+        if absent not in allowed:
+            raise Broken(f"the sum is wrong by {absent}")
+        buckets = total.bucket_counts() if hasattr(total, "bucket_counts") else None
+        if buckets is not None and sum(buckets) != total.count:
+            raise Broken(f"the buckets hold {sum(buckets)} of {total.count} values")
+        return missing
+
+    def _check_order(self, held: list[int]) -> None:
+        """In the order of recording; what came while the operation ran may be before or after its own value."""
+        own = self.operating[1] if self.operating else 0
+        others = [value for value in held if value != own]
+        if others != sorted(others):
+            raise Broken(f"out of order: {held}")
+        if own in held:
+            before, after = held[: held.index(own)], held[held.index(own) + 1 :]
+            if any(value > self.operation_ended > 0 for value in before) or any(value < own for value in after):
+                raise Broken(f"out of order: {own} in {held}")
+
+    def check_windows(self, series: Any) -> None:
+        """Raise Broken unless a reader finds each merged value in exactly one window."""
+        read = [value for _start, aggregate in self.map.recent(series, -1e9) for value in aggregate.values]
+        if sorted(read) != sorted(series.total().values):
+            raise Broken(f"the windows hold {sorted(read)}, merged are {sorted(series.total().values)}")
+
+
+def _pairs(attributes: dict[str, Any] | None) -> Pairs:
+    return tuple(sorted((attributes or {}).items()))

@@ -1,0 +1,128 @@
+"""A real Prometheus scrapes the running demo."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+# The sample by which a family of each type is known.
+SAMPLE = {"counter": "_total", "histogram": "_count", "info": "_info", "gauge": "", "unknown": ""}
+
+
+def get(url: str, accept: str = "*/*") -> str:
+    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def until(condition: Any, what: str, seconds: float = 40.0) -> Any:
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while time.monotonic() < deadline:
+        try:
+            found = condition()
+        except OSError:
+            found = None
+        if found:
+            return found
+        pause.wait(0.1)
+    raise AssertionError(f"{what} within {seconds} s")
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Iterator[str]:
+    """The URL of a running demo's /metrics."""
+    command = [sys.executable, "-P", "-m", "metrics_sdk", "demo", "--seconds", "60", "--port", "0"]
+    with (tmp_path / "demo.txt").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=tmp_path)
+    try:
+        yield until(
+            lambda: next((w for w in (tmp_path / "demo.txt").read_text().split() if w.endswith("/metrics")), None),
+            "the demo tells its address",
+        )
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(20)
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, demo: str, prometheus_program: str) -> Iterator[str]:
+    """The URL of a Prometheus that scrapes the demo every second."""
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+        "scrape_configs": [{"job_name": "demo", "static_configs": [{"targets": [urllib.parse.urlsplit(demo).netloc]}]}],
+    }
+    (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    process = subprocess.Popen(
+        [
+            prometheus_program, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
+    answer = json.loads(get(f"{prometheus}/api/v1/query?query={urllib.parse.quote(expression)}"))
+    assert answer["status"] == "success", answer
+    return list(answer["data"]["result"])
+
+
+@pytest.mark.slow
+def test_prometheus_scrapes_the_demo_and_finds_every_instrument_with_its_type_and_value(demo: str, prometheus: str) -> None:
+    until(lambda: [r for r in query(prometheus, "up") if r["value"][1] == "1"], "Prometheus finds the demo up")
+    until(lambda: query(prometheus, "rate(metrics_sdk_received_total[5s]) > 0"), "Prometheus sees values coming in")
+    page = get(demo, OPENMETRICS)  # which is what Prometheus asks for
+    declared = {line.split()[2]: line.split()[3] for line in page.splitlines() if line.startswith("# TYPE ")}
+    told = json.loads(get(f"{prometheus}/api/v1/metadata"))["data"]
+    for family, kind in declared.items():
+        assert kind == told[family][0]["type"], family
+    stored = {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in query(prometheus, '{job="demo"}')}
+    names = {dict(labels)["__name__"] for labels in stored}
+    for family, kind in declared.items():
+        assert family + SAMPLE[kind] in names, f"Prometheus stored no {family}"
+    # Values: a counter that is only ever read once a flush cannot be compared to the moment; what the page shows later is no
+    # less than what Prometheus stored before.
+    later = {}
+    for line in get(demo).splitlines():
+        if line and not line.startswith("#") and "_total{" in line:
+            name, value = line.rsplit(" ", 1)
+            later[name.partition("{")[0]] = later.get(name.partition("{")[0], 0.0) + float(value)
+    compared = 0
+    for name, total in later.items():
+        before = sum(value for labels, value in stored.items() if dict(labels)["__name__"] == name)
+        assert 0 <= before <= total, name
+        compared += before > 0
+    assert compared >= 5
+    quantile = query(prometheus, "histogram_quantile(0.5, sum by (le) (http_server_duration_seconds_bucket))")
+    assert 0 < float(quantile[0]["value"][1]) < 10
+
+
+@pytest.mark.slow
+def test_promtool_reports_nothing_about_the_demo(demo: str, promtool: str) -> None:
+    until(lambda: "http_server_duration" in get(demo), "the demo serves requests")
+    done = subprocess.run(
+        [promtool, "check", "metrics"], input=get(demo), text=True, capture_output=True, check=False, timeout=30
+    )
+    assert (0, "") == (done.returncode, done.stdout + done.stderr)
