@@ -15,6 +15,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
+LIBRT = "librt>=0.16.0"  # the run-time library of what that version of mypyc compiles, as it requires it
 MYPY = "mypy==2.4.1"  # the version that the core was measured and tested with
 CORE = Path("metrics_sdk") / "core"
 
@@ -44,6 +45,7 @@ class CompileCore(BuildHookInterface):
             else:
                 build_data["pure_python"] = False
                 build_data["infer_tag"] = True
+                build_data["dependencies"].append(LIBRT)
                 for file in files:
                     if editable:
                         shutil.copy2(file, root / file.relative_to(built))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import random
 import threading
 from collections import deque
@@ -76,7 +77,9 @@ class ExportWorker:
         self._numbers = count(1)
         self._alarm = Alarm()
         self._starting = threading.RLock()
-        self._thread: threading.Thread | None = None
+        self._running = False
+        self._ident: int | None = None
+        self._ended = threading.Event()
         self._retry_at = 0.0
         self._failures_in_a_row = 0
         self._busy_since: float | None = None
@@ -86,24 +89,27 @@ class ExportWorker:
         self._seconds = 0.0
         self._last_error = ""
 
-    def start(self) -> None:
-        """Start the thread, if it can be had; otherwise `submit` tries again."""
-        exclusively(self._starting, self._start)
+    def start(self) -> bool:
+        """Start the thread, if it does not run; False: none can be had now. Waits for nothing, so a recording may call it.
+
+        A bare thread for that reason, and early: some releases start none once the interpreter is on its way out.
+        """
+        if not self._running and not self._stopped:
+            exclusively(self._starting, self._start)
+        return self._running or self._stopped
 
     def _start(self) -> None:
-        if self._stopped or (self._thread is not None and self._thread.is_alive()):
+        if self._running:
             return
-        thread = threading.Thread(target=self._run, name=f"metrics-sdk-{self.export.name}", daemon=True)
-        self._thread = thread  # before it runs: its exporter may ask is_current_thread()
+        self._running = True
         try:
-            thread.start()
-        except RuntimeError as error:  # no more threads, or the interpreter is on its way out
-            self._thread = None
-            self._faults.report("thread", f"no thread for exporter {self.export.name}, it will be tried again", error)
+            _thread.start_new_thread(self._run, (self._alarm,))
+        except RuntimeError:
+            self._running = False
 
     def is_current_thread(self) -> bool:
         """Tell whether the exporter itself is calling."""
-        return self._thread is threading.current_thread()
+        return self._ident == _thread.get_ident()
 
     def submit(self, job: Job) -> threading.Event:
         """Hand over a snapshot; the event is set once this one, or a newer one, was exported."""
@@ -115,7 +121,6 @@ class ExportWorker:
         while len(self._jobs) > self.export.queue_size:
             job.supersede(self._jobs.popleft())
             self._superseded += 1
-        self.start()
         self._alarm.ring()
         return job.done
 
@@ -123,26 +128,32 @@ class ExportWorker:
         """Export in the calling thread, for an SDK that may not start any."""
         return self._attempt(job)
 
-    def shutdown_inline(self) -> None:
-        """Shut the exporter down in the calling thread."""
-        self._stopped = True
-        self._shutdown_exporter()
-
     def join(self, timeout: float) -> bool:
-        """Wait for the worker to end after its last job."""
-        thread = self._thread
-        if thread is not None and not self.is_current_thread():
-            thread.join(max(0.0, timeout))
-        return thread is None or not thread.is_alive()
+        """Wait for the worker to end after its last job; where it has no thread, end it here."""
+        if self._running:
+            return self.is_current_thread() or self._ended.wait(max(0.0, timeout))
+        if not self._stopped:
+            self._stopped = True
+            self._shutdown_exporter()
+        return True
 
-    def _run(self) -> None:
-        while not self._stopped:
-            try:
-                self._step()
-            except BaseException as error:
-                # The exporter's own failures are caught where it is called: this is for what is thrown into the thread.
-                self._faults.report("worker", f"the worker of exporter {self.export.name} was interrupted and goes on", error)
-        self._shutdown_exporter()
+    def _run(self, alarm: Alarm) -> None:
+        self._ident = _thread.get_ident()
+        ended = self._ended
+        try:
+            while not self._stopped and alarm is self._alarm:
+                try:
+                    self._step()
+                except BaseException as error:
+                    # The exporter's own failures are caught where it is called: this is for what is thrown into the thread.
+                    self._faults.report(
+                        "worker", f"the worker of exporter {self.export.name} was interrupted, it goes on", error
+                    )
+            self._shutdown_exporter()
+        finally:
+            self._ident = None
+            self._running = False
+            ended.set()
 
     def _step(self) -> None:
         """Export the newest snapshot, or sleep until there is one or it is time to try again."""

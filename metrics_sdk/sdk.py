@@ -261,7 +261,11 @@ class MetricsSDK:
         snapshot, merged = self._snapshot(), self._merged()
         if not self.config.background:
             return all([worker.run_inline(Job(snapshot, merged)) for worker in self._workers])
-        done = [worker.submit(Job(snapshot, merged, urgent=True, last=last)) for worker in self._workers]
+        threaded = [worker for worker in self._workers if worker.start()]
+        done = [worker.submit(Job(snapshot, merged, urgent=True, last=last)) for worker in threaded]
+        for worker in self._workers:
+            if worker not in threaded and not worker.run_inline(Job(snapshot, merged)):
+                return False
         return not self._is_own_thread() and all([event.wait(max(0.0, deadline - _monotonic())) for event in done])
 
     def shutdown(self, timeout: float = 5.0) -> bool:
@@ -288,10 +292,7 @@ class MetricsSDK:
         self._flusher.stop()
         exported = self._export_all(deadline, last=True)
         for worker in self._workers:
-            if not self.config.background:
-                worker.shutdown_inline()
-            elif not worker.is_current_thread():
-                worker.join(deadline - _monotonic())
+            worker.join(deadline - _monotonic())
         self._shutdown_result = drained and exported
         self._shut_down.set()
         self._report(logging.DEBUG, "final ")
@@ -343,8 +344,10 @@ class MetricsSDK:
         if not self._at_exit_registered:
             self._at_exit_registered = True
             atexit.register(self._at_exit)
-        if self.config.background and not self._flusher.start():
-            scope.running = False
+        if self.config.background:
+            scope.running = self._flusher.start()
+            for worker in self._workers:
+                worker.start()
 
     def _flusher_ended(self) -> None:
         self._scope.running = False
@@ -359,8 +362,6 @@ class MetricsSDK:
         if not self._flushes:
             self._due = [started + worker.export.interval_seconds for worker in self._workers]
             self._report_due = started + (config.health_report_interval_seconds or 0.0)
-            for worker in self._workers:
-                worker.start()
         self._flushes += 1
         self._observe()
         self._store.drain(aligned=config.flush_interval_seconds)
@@ -380,6 +381,7 @@ class MetricsSDK:
         if due:
             snapshot, merged = self._snapshot(), self._merged()
             for i in due:
+                self._workers[i].start()
                 self._workers[i].submit(Job(snapshot, merged))
                 self._due[i] = now + self._workers[i].export.interval_seconds  # ticks that were missed are skipped
         for worker in self._workers:
