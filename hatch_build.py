@@ -23,6 +23,8 @@ CORE = Path("metrics_sdk") / "core"
 class CompileCore(BuildHookInterface):
     """Adds the compiled core to a wheel, or puts it beside its sources for an editable install."""
 
+    _built = ""
+
     def dependencies(self) -> list[str]:
         """Return what compiling takes; nothing where it will not be tried."""
         return [] if _why_not() else [MYPY, "setuptools"]
@@ -37,10 +39,10 @@ class CompileCore(BuildHookInterface):
                 stale.unlink()
         why = _why_not()
         if not why:
-            built = tempfile.mkdtemp(prefix="metrics-sdk-")
+            self._built = built = tempfile.mkdtemp(prefix="metrics-sdk-")
             try:
                 files = _compile(root, Path(built))
-            except BaseException as error:  # setuptools exits, compilers fail in many ways: none may fail the install
+            except (Exception, SystemExit) as error:  # mypyc and setuptools exit: no failure of theirs may fail the install
                 why = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             else:
                 build_data["pure_python"] = False
@@ -53,6 +55,11 @@ class CompileCore(BuildHookInterface):
                         build_data["force_include"][str(file)] = str(file.relative_to(built))
         if why:
             self.app.display_warning(f"metrics-sdk: the recording core is installed interpreted, not compiled ({why})")
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        """Remove what was built in passing."""
+        if self._built:
+            shutil.rmtree(self._built, ignore_errors=True)
 
 
 def _why_not() -> str:

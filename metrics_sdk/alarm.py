@@ -1,4 +1,4 @@
-"""A sleep that can be ended from anywhere."""
+"""Sleeping and waiting that can be ended from anywhere, a signal handler or finaliser included."""
 
 from __future__ import annotations
 
@@ -26,3 +26,30 @@ class Alarm:
             self._silence.release()
         except RuntimeError:
             pass  # rung already
+
+
+class Latch:
+    """Closed until it is opened, once and for good. Like `threading.Event`, but opening it is one C call."""
+
+    def __init__(self) -> None:
+        self.abandoned = False  # nobody waits any more
+        self._closed = _thread.allocate_lock()
+        self._closed.acquire()
+
+    def open(self) -> None:
+        """Let everybody through who waits, or will."""
+        try:
+            self._closed.release()
+        except RuntimeError:
+            pass  # it is open
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is opened; False: it was not in so many seconds."""
+        if not self._closed.acquire(timeout=min(max(0.0, seconds), _thread.TIMEOUT_MAX)):
+            return False
+        self.open()
+        return True
+
+    def is_open(self) -> bool:
+        """Tell whether it was opened."""
+        return self.wait(0.0)

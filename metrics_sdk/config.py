@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal
 
 from metrics_sdk.clock import Clock, SystemClock
@@ -38,6 +39,8 @@ class Export:
         queue_size: int = 2,
         name: str = "",
     ) -> None:
+        if isinstance(exporter, type):
+            raise ConfigurationError(f"an exporter is an object, not a class: write {exporter.__name__}(…)")
         for method in ("export", "shutdown"):
             if not callable(getattr(exporter, method, None)):
                 raise ConfigurationError(
@@ -98,7 +101,7 @@ class Config:
         object.__setattr__(self, "exporters", exports)
         if not isinstance(self.resource, Mapping) or not all(isinstance(key, str) for key in self.resource):
             raise ConfigurationError(f"Config.resource must be a mapping with string keys, not {self.resource!r}")
-        object.__setattr__(self, "resource", dict(self.resource))
+        object.__setattr__(self, "resource", MappingProxyType(dict(self.resource)))
         _check_seconds("Config.flush_interval_seconds", self.flush_interval_seconds)
         if self.window_seconds != 0:
             _check_seconds("Config.window_seconds", self.window_seconds)

@@ -6,9 +6,11 @@ before, bound ones and decorated functions included, goes on under the new one.
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, SupportsFloat
+from typing import Any, Protocol, SupportsFloat
 
 from metrics_sdk.config import Config
 from metrics_sdk.core.attributes import Pairs
@@ -35,9 +37,12 @@ def _first_use(name: object) -> Instrument:
 _directory = Directory(_first_use)
 _current: MetricsSDK | None = None
 # Reentrant: a finaliser may record for the first time while its own thread is making the SDK.
-_making = threading.RLock()
+_making: Any = threading.RLock()
 
 record: Record = _directory.record
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: _making._at_fork_reinit())
 
 
 def current() -> MetricsSDK:
@@ -58,6 +63,10 @@ def configure(config: Config) -> MetricsSDK:
         before = _current
         made = _put(config)
     if before is not None:
+        if not before.config.exporters and before.health().received:
+            logging.getLogger("metrics_sdk").warning(
+                "configure() begins anew: what was recorded before it is not exported, for no exporter was configured then"
+            )
         before.shutdown(before.config.shutdown_timeout_seconds)
     return made
 
@@ -66,6 +75,8 @@ def _put(config: Config) -> MetricsSDK:
     global _current
     if _current is None:
         made = MetricsSDK(config, directory=_directory)
+        if _current is not None:  # a handler that recorded while this one was being made has put its own there
+            made = MetricsSDK(config, registry=_current.registry)
     else:
         made = MetricsSDK(config, registry=_current.registry)
     _current = made

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from itertools import count
 
-from metrics_sdk.alarm import Alarm
+from metrics_sdk.alarm import Alarm, Latch
 from metrics_sdk.clock import Clock
 from metrics_sdk.config import Export
 from metrics_sdk.core.exclusion import exclusively
@@ -34,26 +34,22 @@ class Job:
         self.urgent = urgent
         self.last = last
         self.number = 0
+        self.done = Latch()  # open once this snapshot, or a newer one, was exported
         self._acknowledged = False
-        self._waiting = [threading.Event()]
-
-    @property
-    def done(self) -> threading.Event:
-        """Set once this snapshot, or a newer one, was exported."""
-        return self._waiting[0]
+        self._waiting = [self.done] if urgent else []
 
     def supersede(self, older: Job) -> None:
         """Take the place of `older`: who waits for that one waits for this one now."""
         self.urgent = self.urgent or older.urgent
-        self._waiting += older._waiting
+        self._waiting += [latch for latch in older._waiting if not latch.abandoned]
         if self._acknowledged:  # just now, before it could know of them
             self.acknowledge()
 
     def acknowledge(self) -> None:
         """Tell everybody who waits."""
         self._acknowledged = True
-        for event in list(self._waiting):
-            event.set()
+        for latch in list(self._waiting):
+            latch.open()
 
 
 class ExportWorker:
@@ -79,7 +75,7 @@ class ExportWorker:
         self._starting = threading.RLock()
         self._running = False
         self._ident: int | None = None
-        self._ended = threading.Event()
+        self._ended = Latch()
         self._retry_at = 0.0
         self._failures_in_a_row = 0
         self._busy_since: float | None = None
@@ -111,8 +107,8 @@ class ExportWorker:
         """Tell whether the exporter itself is calling."""
         return self._ident == _thread.get_ident()
 
-    def submit(self, job: Job) -> threading.Event:
-        """Hand over a snapshot; the event is set once this one, or a newer one, was exported."""
+    def submit(self, job: Job) -> Latch:
+        """Hand over a snapshot; the latch of an urgent one opens once it, or a newer one, was exported."""
         if self._ending:
             return job.done
         self._ending = job.last
@@ -153,7 +149,7 @@ class ExportWorker:
         finally:
             self._ident = None
             self._running = False
-            ended.set()
+            ended.open()
 
     def _step(self) -> None:
         """Export the newest snapshot, or sleep until there is one or it is time to try again."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from metrics_sdk.core.reasons import REASONS, REDECLARED
 from metrics_sdk.core.table import Table
+from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point
 
 PREFIX = "metrics_sdk."
@@ -72,11 +73,11 @@ class Health:
 
 
 def account(
-    tables: Mapping[str, Table], retired: Iterable[tuple[str, Table]]
+    tables: Mapping[str, Table], retired: Iterable[Table]
 ) -> tuple[dict[str, InstrumentHealth], list[InstrumentHealth], int]:
     """Return the accounting of each instrument by name, that of tables given up, and the number of contended records."""
     current = {table.description.name: _of(table, False) for table in list(tables.values())}
-    given_up = [_of(table, True) for _name, table in list(retired)]
+    given_up = [_of(table, True) for table in list(retired)]
     contended = sum([series.contended() for table in list(tables.values()) for series in list(table.series.values())])
     return current, given_up, contended
 
@@ -84,7 +85,7 @@ def account(
 def _of(table: Table, retired: bool) -> InstrumentHealth:
     received = merged = pending = 0
     dropped = [0] * len(REASONS)
-    for series in list(table.series.values()):
+    for series in in_slices(list(table.series.values())):
         received += series.received()
         merged += int(series.current().merged)
         pending += series.pending()

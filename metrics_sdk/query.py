@@ -10,6 +10,7 @@ from metrics_sdk.core.attributes import identity, normalise
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
 from metrics_sdk.errors import UnknownInstrument
+from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets
 from metrics_sdk.store import AggregateMap
 
@@ -151,7 +152,7 @@ def matching(table: Table, attributes: object) -> Sequence[Series]:
 def merged_total(table: Table, chosen: Iterable[Series]) -> core.Aggregate:
     """Return everything that the chosen series have merged."""
     made = table.empty.fresh()
-    for series in chosen:
+    for series in in_slices(chosen):
         made.merge(series.total())
     return made
 
@@ -159,10 +160,10 @@ def merged_total(table: Table, chosen: Iterable[Series]) -> core.Aggregate:
 def merged_recent(table: Table, chosen: Iterable[Series], store: AggregateMap, since: float) -> tuple[core.Aggregate, float]:
     """Return what came in the windows that end after `since`, and the start of the earliest that could be meant."""
     made = table.empty.fresh()
-    for series in chosen:
+    for series in in_slices(chosen):
         for _start, aggregate in store.recent(series, since):
             made.merge(aggregate)
-    return made, since - since % store.window_seconds
+    return made, max(since - since % store.window_seconds, store.oldest())
 
 
 def unknown(name: object, known: Mapping[str, object]) -> UnknownInstrument:

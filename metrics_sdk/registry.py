@@ -7,6 +7,7 @@ import itertools
 import math
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -22,12 +23,14 @@ from metrics_sdk.core.instruments import (
     UpDownCounter,
 )
 from metrics_sdk.core.kinds import Kind
+from metrics_sdk.core.numbers import to_float
 from metrics_sdk.core.reasons import INSTRUMENT_LIMIT, INVALID_NAME
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.errors import DeclarationError, TooManyInstruments
 from metrics_sdk.faults import Faults
 
+RESERVED = "metrics_sdk."
 MAX_NAME_LENGTH = 255
 MAX_UNIT_LENGTH = 63
 MAX_DESCRIPTION_LENGTH = 1024
@@ -58,8 +61,11 @@ class Home(Protocol):
     def new_table(self, description: Description) -> Table:
         """Return the table of an instrument, with the series that the SDK has of it already."""
 
-    def retire(self, name: str) -> None:
-        """Give up an instrument's table for one of another kind; its values become drops."""
+    def publish(self, table: Table) -> None:
+        """Show the table to readers."""
+
+    def retire(self, table: Table) -> None:
+        """Give up an instrument's table for another one; its values become drops."""
 
 
 class Observable:
@@ -68,68 +74,39 @@ class Observable:
     def __init__(self, registry: Registry, instrument: Instrument, callback: Callable[[], Observations]) -> None:
         self.instrument = instrument
         self.callback = callback
+        self.running = False
         self._registry = registry
-        self._running = False
-        self._seen: set[Series] = set()
-        self._totals: dict[Series, tuple[int, float]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Observable of {self.instrument!r}>"
 
     def close(self) -> None:
         """Call back no more. What only this callback reported is then no longer exported, nor found by queries."""
         self._registry.observables.pop(self, None)
-        self._seen = set()
-        self._show()
-
-    def observe(self) -> None:
-        """Call back, and record what comes. Raises what the callback raises, after recording what came before it."""
-        if self._running:
-            return  # called back from within, or from another thread's flush: one at a time
-        self._running = True
-        seen: set[Series] = set()
-        try:
-            answer = self.callback()
-            if isinstance(answer, Iterable) and not isinstance(answer, (str, bytes)):
-                for value, attributes in answer:
-                    self._put(value, attributes, seen)
-            else:
-                self._put(answer, None, seen)
-        finally:
-            self._running = False
-            self._seen = seen
-            self._show()
-
-    def _show(self) -> None:
-        """Show the series that the callbacks of this instrument saw last; the others are not exported."""
-        siblings = [one for one in self._registry.observables if one.instrument is self.instrument]
-        self.instrument.route.table.observed = frozenset(series for one in siblings for series in one._seen)
-
-    def _put(self, value: Any, attributes: Attributes | None, seen: set[Series]) -> None:
-        route = self.instrument.route
-        cell = route.bare if attributes is None else self.instrument.find(attributes)
-        series = cell.series
-        seen.add(series)
-        if self.instrument.kind.aggregation == "sum" and isinstance(value, (int, float)) and math.isfinite(value):
-            # What is observed is the total: record how far it has moved. What had come together before the first look, here or
-            # in a forked parent, belongs to no window; and a total that fell has begun anew.
-            generation, before = self._totals.get(series, (0, 0))
-            if generation != series.scope.generation:
-                series.offset = before = value
-            elif self.instrument.kind.monotonic and value < before:
-                before = 0
-            self._totals[series] = (int(series.scope.generation), value)
-            value = value - before
-        cell.record(value)
+        if all(one.instrument is not self.instrument for one in self._registry.observables):
+            self.instrument.route.table.observed = frozenset()
 
 
 class Registry:
-    """Declares instruments, hands out the one that is there already, and can move them all to another SDK."""
+    """Declares instruments, hands out the one that is there already, and can move them all to another SDK.
+
+    `declared` is the one place that says which instruments there are; `directory` finds them by the spellings that were used.
+    Declaring takes a lock, against other declarations. `provisional()` must not: it runs while recording.
+    """
 
     def __init__(self, home: Home, directory: Directory | None = None) -> None:
         self.home = home
         self.directory = Directory(self.provisional) if directory is None else directory
         self.declared: dict[str, Instrument] = {}  # by name in lower case: names are not case-sensitive
         self.observables: dict[Observable, None] = {}
-        self._descriptions: dict[str, Description] = {}
+        self._declaring: Any = threading.RLock()
         self._refusals: dict[int, Refusal] = {}
+
+    def forked(self) -> None:
+        """Begin anew in a forked child, where a lock may be held, and a callback run, by a thread that is no more."""
+        self._declaring._at_fork_reinit()
+        for observable in self.observables:
+            observable.running = False
 
     def declare(
         self,
@@ -147,64 +124,86 @@ class Registry:
         """
         _check_text(name, unit, description)
         wanted = Description(name, kind, unit, description, _checked(boundaries, name), provisional, _caller())
-        key = name.lower()
-        known = self._descriptions.get(key)
+        with self._declaring:
+            return self._declare(wanted)
+
+    def _declare(self, wanted: Description) -> Instrument:
+        key = wanted.name.lower()
+        known = self.declared.get(key)
         if known is None:
             if len(self.declared) >= self.home.max_instruments:
                 raise TooManyInstruments(
-                    f"cannot declare {name!r}: max_instruments={self.home.max_instruments} names are declared already"
+                    f"cannot declare {wanted.name!r}: max_instruments={self.home.max_instruments} names are declared already"
                 )
-            return self._add(key, wanted)
-        if known.provisional == "record" or (known.provisional == "timed" and kind is kinds.HISTOGRAM):
+            known = self._add(key, wanted)
+        before = known.route.table.description
+        if before is wanted:
+            return known
+        if before.provisional == "record" or (before.provisional == "timed" and wanted.kind is kinds.HISTOGRAM):
             return self._settle(key, known, wanted)
         for what in ("kind", "unit", "boundaries"):
-            before, now = getattr(known, what), getattr(wanted, what)
-            if before != now:
+            if getattr(before, what) != getattr(wanted, what):
                 raise DeclarationError(
-                    f"{name!r} was declared as a {_told(known)} at {known.where}, and now as a {_told(wanted)}: {what} differs"
+                    f"{wanted.name!r} was declared as a {_told(before)} at {before.where}, and now as a {_told(wanted)}: "
+                    f"not the same {what}"
                 )
-        self.directory.instruments.setdefault(name, self.declared[key])
-        return self.declared[key]
+        self._spell(wanted.name, known)
+        return known
 
     def _add(self, key: str, description: Description) -> Instrument:
-        made = _CLASSES[description.kind.name](self.home.new_table(description), ())
-        self._descriptions.setdefault(key, description)
-        made = self.declared.setdefault(key, made)
-        self.directory.instruments[description.name] = made
-        self.directory.instruments.setdefault(key, made)
+        """Return the instrument of that name: a new one, or another thread's that was faster."""
+        home = self.home
+        made = _CLASSES[description.kind.name](home.new_table(description), ())
+        winner = self.declared.setdefault(key, made)
+        if winner is made:
+            home.publish(made.route.table)
+            if self.home is not home:  # moved in the meantime, without this one
+                made.redirect(self.home.new_table(description))
+                self.home.publish(made.route.table)
+            self.directory.instruments[key] = made
+            self._spell(description.name, made)
+        return winner
+
+    def _spell(self, name: str, instrument: Instrument) -> None:
+        # A few spellings of each name are remembered; any other is found the slow way.
+        if len(self.directory.instruments) < 4 * self.home.max_instruments:
+            self.directory.instruments[name] = instrument
+
+    def _settle(self, key: str, known: Instrument, wanted: Description) -> Instrument:
+        """Give a provisional histogram the declaration that came after its first use."""
+        before = known.route.table
+        if wanted.kind is before.description.kind and wanted.boundaries == before.description.boundaries:
+            before.description = wanted
+            self._spell(wanted.name, known)
+            return known
+        table = self.home.new_table(wanted)
+        made = known
+        if wanted.kind is before.description.kind:
+            known.redirect(table)
+        else:
+            made = _CLASSES[wanted.kind.name](table, ())
+            self.declared[key] = made
+        self.home.publish(table)
+        for name in [name for name, found in list(self.directory.instruments.items()) if found is known]:
+            self.directory.instruments[name] = made
+        self._spell(wanted.name, made)
+        self.home.retire(before)
         return made
 
-    def _settle(self, key: str, known: Description, wanted: Description) -> Instrument:
-        """Give a provisional histogram the declaration that came after its first use."""
-        instrument = self.declared[key]
-        self._descriptions[key] = wanted
-        if wanted.kind is kinds.HISTOGRAM:
-            if wanted.boundaries is None:
-                instrument.route.table.description = wanted
-            else:
-                self.home.retire(known.name)
-                instrument.redirect(self.home.new_table(wanted))
-            self.directory.instruments[wanted.name] = instrument
-            return instrument
-        self.home.retire(known.name)
-        del self.declared[key]
-        for name in {known.name, wanted.name, key}:
-            self.directory.instruments.pop(name, None)
-        return self._add(key, wanted)
-
     def provisional(self, name: object) -> Instrument:
-        """Return what `record()` puts a value into under a name that was not declared. Never raises."""
-        if not isinstance(name, str) or not _NAME.match(name):
+        """Return what `record()` puts a value into under a name that was not declared. Never raises, takes no lock."""
+        if isinstance(name, str):
+            name = str.__str__(name)  # of a subclass, whose methods are not ours to call
+        if not isinstance(name, str) or not _is_name(name):
             return self._refusal(INVALID_NAME)
         key = name.lower()
         instrument = self.declared.get(key)
         if instrument is None:
             if len(self.declared) >= self.home.max_instruments:
                 return self._refusal(INSTRUMENT_LIMIT)
-            return self._add(
-                key, Description(name, kinds.HISTOGRAM, "", "Recorded without a declaration.", None, "record", "record()")
-            )
-        self.directory.instruments.setdefault(name, instrument)
+            made_up = "Recorded without a declaration."
+            return self._add(key, Description(name, kinds.HISTOGRAM, "", made_up, None, "record", "record()"))
+        self._spell(name, instrument)
         return instrument
 
     def _refusal(self, reason: int) -> Refusal:
@@ -212,6 +211,7 @@ class Registry:
         if found is None:
             refused = Description(f"metrics_sdk.refused/{reason}", kinds.COUNTER, "", "", None, "record", "record()")
             found = self._refusals.setdefault(reason, Refusal(self.home.new_table(refused), reason))
+            self.home.publish(found.route.table)
         return found
 
     def observe(self, kind: Kind, name: str, callback: Callable[[], Observations], unit: str, description: str) -> Observable:
@@ -223,34 +223,91 @@ class Registry:
         return made
 
     def run_callbacks(self) -> None:
-        """Ask every observable's callback; a failing one costs its own observations alone."""
+        """Ask every observable's callbacks; a failing one costs its own observations alone."""
+        groups: dict[Instrument, list[Observable]] = {}
         for observable in list(self.observables):
+            groups.setdefault(observable.instrument, []).append(observable)
+        for instrument, group in groups.items():
+            if not any([one.running for one in group]):  # called from within, or from another thread: one at a time
+                self._run_group(instrument, group)
+
+    def _run_group(self, instrument: Instrument, group: list[Observable]) -> None:
+        seen: dict[Series, Any] = {}
+        for observable in group:
+            observable.running = True
             try:
-                observable.observe()
+                _observe(instrument, observable.callback(), seen)
             except Exception as error:
-                name = observable.instrument.name
-                self.home.faults.report(f"callback:{name}", f"the callback of {name} failed", error)
+                self.home.faults.report(f"callback:{instrument.name}", f"the callback of {instrument.name} failed", error)
+            finally:
+                observable.running = False
+        for series, total in seen.items():
+            if total is not None:
+                _move_to(instrument, series, total)
+        instrument.route.table.observed = frozenset(seen)
 
     def redirect(self, home: Home) -> None:
         """Move all instruments to another SDK: they record there from now on, bound ones too."""
-        self.home = home
-        for key, instrument in list(self.declared.items()):
-            instrument.redirect(home.new_table(self._descriptions[key]))
-        for refusal in list(self._refusals.values()):
-            refusal.redirect(home.new_table(refusal.route.table.description))
+        with self._declaring:
+            self.home = home
+            for instrument in [*self.declared.values(), *self._refusals.values()]:
+                instrument.redirect(home.new_table(instrument.route.table.description))
+                home.publish(instrument.route.table)
 
-    def forget_all_but(self, keys: set[str]) -> None:
-        """Undo the declarations of all names but `keys` (lower case), as after a test."""
-        for key in [key for key in self.declared if key not in keys]:
-            instrument = self.declared.pop(key)
-            del self._descriptions[key]
-            for name in [name for name, found in self.directory.instruments.items() if found is instrument]:
-                del self.directory.instruments[name]
-            for observable in [one for one in self.observables if one.instrument is instrument]:
-                del self.observables[observable]
+    def loosen_all_but(self, keys: set[str]) -> None:
+        """Let later declarations contradict those of all names but `keys` (lower case), as after a test."""
+        for key, instrument in self.declared.items():
+            table = instrument.route.table
+            old = table.description
+            if key not in keys:
+                table.description = Description(
+                    old.name, old.kind, old.unit, old.description, old.boundaries, "record", old.where
+                )
+        for observable in [one for one in self.observables if one.instrument.name.lower() not in keys]:
+            observable.close()
+
+
+def _observe(instrument: Instrument, answer: Observations, seen: dict[Series, Any]) -> None:
+    """Take in what one callback answered: totals add up in `seen`, the value of a gauge is set at once."""
+    if isinstance(answer, Iterable) and not isinstance(answer, (str, bytes)):
+        for value, attributes in answer:
+            _take_in(instrument, value, attributes, seen)
+    else:
+        _take_in(instrument, answer, None, seen)
+
+
+def _take_in(instrument: Instrument, value: Any, attributes: Attributes | None, seen: dict[Series, Any]) -> None:
+    cell = instrument.route.bare if attributes is None else instrument.find(attributes)
+    number: Any = value if type(value) is int else to_float(value)
+    if instrument.kind.aggregation == "sum" and number is not None and math.isfinite(number):
+        seen[cell.series] = (seen.get(cell.series) or 0) + number
+    else:
+        seen.setdefault(cell.series, None)
+        cell.record(value)
+
+
+def _move_to(instrument: Instrument, series: Series, total: Any) -> None:
+    """Record how far an observed total has moved.
+
+    What had come together before the first look, here or in a forked parent, belongs to no window; a total that fell has
+    begun anew.
+    """
+    generation, before = series.observed or (0, 0)
+    if generation != series.scope.generation:
+        series.offset = before = total
+    elif instrument.kind.monotonic and total < before:
+        before = 0
+    series.observed = (int(series.scope.generation), total)
+    instrument.route.table.cell(series).record(total - before)
+
+
+def _is_name(name: str) -> bool:
+    return _NAME.match(name) is not None and not name.lower().startswith(RESERVED)
 
 
 def _check_text(name: object, unit: object, description: object) -> None:
+    if isinstance(name, str) and name.lower().startswith(RESERVED):
+        raise DeclarationError(f"names that begin with {RESERVED!r} are the SDK's own, not {name!r}")
     if not isinstance(name, str) or not _NAME.match(name):
         raise DeclarationError(
             f"an instrument's name is a letter and then up to {MAX_NAME_LENGTH - 1} letters, digits, '_', '.', '-' or '/', "

@@ -12,11 +12,14 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 
+from metrics_sdk.alarm import Latch
+from metrics_sdk.callbacks import CallbackRunner
 from metrics_sdk.config import Config, Export
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregates import new_aggregate
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
+from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
@@ -27,11 +30,14 @@ from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics
 from metrics_sdk.query import Aggregate, matching, merged_recent, merged_total, unknown, value_of
 from metrics_sdk.registry import Observable, Observations, Registry
+from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point, Snapshot
-from metrics_sdk.store import SLICE_SECONDS, AggregateMap
+from metrics_sdk.store import AggregateMap
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
 
 logger = logging.getLogger("metrics_sdk")
+
+OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
 
 _monotonic = time.monotonic  # for waiting in real time, whatever clock the SDK is given
 
@@ -55,14 +61,18 @@ class MetricsSDK:
         self._clock = config.clock
         self.faults = Faults(config.clock)
         self._scope = Scope(_shards(config), config.window_seconds > 0, self._started, config.clock.time, Timed)
-        self._store = AggregateMap(self._scope, config.clock, config.map_locks, config.window_seconds, config.windows_kept)
+        # Where no flusher wakes at the edges of windows, what is taken late belongs to the window that was open.
+        aligned = config.flush_interval_seconds if config.background else float("inf")
+        self._store = AggregateMap(
+            self._scope, config.clock, config.map_locks, config.window_seconds, config.windows_kept, aligned
+        )
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
+        self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
         exports = [export for export in config.exporters if isinstance(export, Export)]
         self._workers = [ExportWorker(export, config.clock, self.faults) for export in _distinct(exports)]
         self._tables: dict[str, Table] = {}
-        self._retired: list[tuple[str, Table]] = []
+        self._retired: list[Table] = []
         self._reset_process_state()
-        self._at_exit_registered = False
         if registry is None:
             self.registry = Registry(self, directory)
         else:
@@ -80,8 +90,11 @@ class MetricsSDK:
         self._due = [0.0] * len(self._workers)
         self._report_due = 0.0
         self._first_shutdown = itertools.count()
-        self._shut_down = threading.Event()
+        self._shutting_down: int | None = None
+        self._shut_down = Latch()
         self._shutdown_result = False
+        self._starting = threading.RLock()
+        self._at_exit_registered = False
 
     # ---- declaring ----------------------------------------------------------------------------------------------
 
@@ -163,7 +176,7 @@ class MetricsSDK:
         if table is None:
             raise unknown(name, self._tables)
         if table.description.kind.observable:
-            self._observe()
+            self._observe(OBSERVE_SECONDS)
         self._store.drain([table])
         return self._aggregate(table, matching(table, attributes), last)
 
@@ -173,7 +186,7 @@ class MetricsSDK:
         Series whose attributes are equal for Python (1, 1.0 and True) come merged, under one key.
         """
         self._check_last(last)
-        self._observe()
+        self._observe(OBSERVE_SECONDS)
         self._store.drain()
         answer: dict[str, dict[Pairs, Aggregate]] = {}
         for table in list(self._tables.values()):
@@ -200,7 +213,7 @@ class MetricsSDK:
 
     def snapshot(self) -> Snapshot:
         """Return everything there is, frozen: what exporters get. Runs the callbacks and drains first."""
-        self._observe()
+        self._observe(OBSERVE_SECONDS)
         self._store.drain()
         return self._snapshot()
 
@@ -233,7 +246,7 @@ class MetricsSDK:
             flush_seconds=self._flush_seconds,
             flusher_cpu_seconds=self._flusher.cpu_seconds,
             flusher_running=self._flusher.running,
-            shut_down=self._shut_down.is_set(),
+            shut_down=self._scope.is_closed(),
             faults=self.faults.counts(),
             exporters={worker.export.name: worker.health(merged) for worker in self._workers},
         )
@@ -247,9 +260,9 @@ class MetricsSDK:
         handler that interrupted a flush, it returns False at once: the flush that is under way goes on.
         """
         deadline = _monotonic() + timeout
-        self._observe()
-        drained = self._store.drain(timeout=timeout)
-        if self._shut_down.is_set():
+        observed = self._observe(timeout)
+        drained = self._store.drain(timeout=max(0.0, deadline - _monotonic())) and observed
+        if self._scope.is_closed():
             return drained and self._shutdown_result
         if self._is_own_thread():  # it may not wait for exporters, nor may one of them wait for itself or another
             return False
@@ -258,7 +271,7 @@ class MetricsSDK:
     def _export_all(self, deadline: float, last: bool) -> bool:
         if not self._workers:
             return True
-        snapshot, merged = self._snapshot(), self._merged()
+        merged, snapshot = self._merged(), self._snapshot()  # in this order: no more is acknowledged than was exported
         if not self.config.background:
             return all([worker.run_inline(Job(snapshot, merged)) for worker in self._workers])
         threaded = [worker for worker in self._workers if worker.start()]
@@ -266,7 +279,12 @@ class MetricsSDK:
         for worker in self._workers:
             if worker not in threaded and not worker.run_inline(Job(snapshot, merged)):
                 return False
-        return not self._is_own_thread() and all([event.wait(max(0.0, deadline - _monotonic())) for event in done])
+        if self._is_own_thread():
+            return False
+        acknowledged = [latch.wait(deadline - _monotonic()) for latch in done]
+        for latch in done:
+            latch.abandoned = True
+        return all(acknowledged)
 
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Stop: refuse later values (counted as `after_shutdown`), drain, merge, export a last time, end the threads.
@@ -276,30 +294,37 @@ class MetricsSDK:
         """
         deadline = _monotonic() + timeout
         if next(self._first_shutdown):
-            if not self._is_own_thread():
-                self._shut_down.wait(timeout)
+            if self._shutting_down != threading.get_ident() and not self._is_own_thread():
+                self._shut_down.wait(timeout)  # else we are inside a handler that interrupted it, or in what it waits for
             return self._shutdown_result
-        if self._at_exit_registered:
+        self._shutting_down = threading.get_ident()
+        try:
+            self._shutdown_result = self._shutdown(deadline)
+        finally:
+            self._shutting_down = None
+            self._shut_down.open()
             atexit.unregister(self._at_exit)
-        self._observe()
-        if COMPILED:
-            self._scope.close()
-            drained = self._store.drain(timeout=timeout)
-        else:  # an interpreted cell has no such check on its fast path: it stops when it is taken for the last time
-            drained = self._store.drain(timeout=timeout)
-            self._scope.close()
-            self._store.drain(timeout=timeout)
-        self._flusher.stop()
-        exported = self._export_all(deadline, last=True)
-        for worker in self._workers:
-            worker.join(deadline - _monotonic())
-        self._shutdown_result = drained and exported
-        self._shut_down.set()
         self._report(logging.DEBUG, "final ")
         return self._shutdown_result
 
+    def _shutdown(self, deadline: float) -> bool:
+        complete = self._observe(deadline - _monotonic())
+        if COMPILED:
+            self._scope.close()
+        else:  # an interpreted cell has no such check on its fast path: it stops when it is taken for the last time
+            complete = self._store.drain(timeout=deadline - _monotonic()) and complete
+            self._scope.close()
+        complete = self._store.drain(timeout=max(0.1, deadline - _monotonic())) and complete
+        self._flusher.stop()
+        self._callbacks.stop()
+        complete = self._export_all(deadline, last=True) and complete
+        for worker in self._workers:
+            worker.join(deadline - _monotonic())
+        return complete
+
     def _is_own_thread(self) -> bool:
-        return self._flusher.is_current_thread() or any([worker.is_current_thread() for worker in self._workers])
+        own = self._flusher.is_current_thread() or self._callbacks.is_current_thread()
+        return own or any([worker.is_current_thread() for worker in self._workers])
 
     def __enter__(self) -> MetricsSDK:
         return self
@@ -311,42 +336,55 @@ class MetricsSDK:
 
     def new_table(self, description: Description) -> Table:
         """Return the table of an instrument, with the series that this SDK has of it already."""
-        key = description.name.lower()
-        known = self._tables.get(key)
+        known = self._tables.get(description.name.lower())
         if known is not None and known.description.kind is description.kind:
             if known.description.boundaries == description.boundaries:
+                known.description = description
                 return known
         empty = new_aggregate(description.kind.aggregation, description.boundaries, self.config.max_buckets)
-        made = Table(self._scope, description, empty, self.config.max_series_per_instrument, self._store.locks)
-        if known is not None:
-            self.retire(description.name)
-        return self._tables.setdefault(key, made)
+        return Table(self._scope, description, empty, self.config.max_series_per_instrument, self._store.locks)
 
-    def retire(self, name: str) -> None:
-        """Give up an instrument's table for one of another kind; its values become drops."""
-        table = self._tables.pop(name.lower(), None)
-        if table is not None:
-            self._store.drain([table])
-            self._retired.append((name, table))
-            if any(series.current().merged for series in table.series.values()):
-                self.faults.report(
-                    "redeclared", f"values that record() put under {name!r} before its declaration as another kind are dropped"
-                )
+    def publish(self, table: Table) -> None:
+        """Show the table to readers."""
+        self._tables[table.description.name.lower()] = table
 
-    def _observe(self) -> None:
-        if self.registry.home is self and not self._scope.is_closed():
-            self.registry.run_callbacks()
+    def retire(self, table: Table) -> None:
+        """Give up an instrument's table for another one; its values become drops."""
+        self._store.drain([table])
+        self._retired.append(table)
+        if any([series.current().merged for series in list(table.series.values())]):
+            name = table.description.name
+            self.faults.report(
+                "redeclared", f"what was recorded under {name!r} before its declaration is dropped: it does not fit"
+            )
+
+    def _observe(self, timeout: float) -> bool:
+        """Ask the callbacks; False: they did not all answer within `timeout` seconds."""
+        if not self.registry.observables or self.registry.home is not self or self._scope.is_closed():
+            return True
+        if self.config.background:
+            return self._callbacks.run(timeout)
+        self.registry.run_callbacks()
+        return True
 
     def _started(self) -> None:
         """Called by the recording path, anywhere, while no flusher runs in this process: waits for nothing."""
-        scope = self._scope
-        scope.running = True
+        exclusively(self._starting, self._start)
+
+    def _start(self) -> None:
+        if self._scope.running:
+            return
+        self._scope.running = True
         if not self._at_exit_registered:
             self._at_exit_registered = True
             atexit.register(self._at_exit)
+            # A child of multiprocessing ends without running what atexit knows.
+            util = sys.modules.get("multiprocessing.util")
+            if util is not None:
+                util.Finalize(None, self._at_exit, exitpriority=10)
         if self.config.background:
-            scope.running = self._flusher.start()
-            for worker in self._workers:
+            self._scope.running = self._flusher.start()
+            for worker in self._workers if self._scope.running else ():
                 worker.start()
 
     def _flusher_ended(self) -> None:
@@ -363,8 +401,8 @@ class MetricsSDK:
             self._due = [started + worker.export.interval_seconds for worker in self._workers]
             self._report_due = started + (config.health_report_interval_seconds or 0.0)
         self._flushes += 1
-        self._observe()
-        self._store.drain(aligned=config.flush_interval_seconds)
+        self._observe(max(0.1, config.flush_interval_seconds))
+        self._store.drain()
         self._export_due(started)
         if config.health_report_interval_seconds is not None and started >= self._report_due:
             self._report_due = started + config.health_report_interval_seconds
@@ -379,7 +417,7 @@ class MetricsSDK:
     def _export_due(self, now: float) -> None:
         due = [i for i, at in enumerate(self._due) if now >= at]
         if due:
-            snapshot, merged = self._snapshot(), self._merged()
+            merged, snapshot = self._merged(), self._snapshot()
             for i in due:
                 self._workers[i].start()
                 self._workers[i].submit(Job(snapshot, merged))
@@ -388,8 +426,8 @@ class MetricsSDK:
             worker.check()
 
     def _merged(self) -> int:
-        tables = [*self._tables.values(), *[table for _, table in self._retired]]
-        return sum([int(series.current().merged) for table in tables for series in list(table.series.values())])
+        tables = list(self._tables.values())
+        return sum([int(series.current().merged) for table in tables for series in in_slices(list(table.series.values()))])
 
     def _report(self, level: int, which: str) -> None:
         if logger.isEnabledFor(level):
@@ -411,6 +449,8 @@ class MetricsSDK:
         self._scope.forked()
         self._store.forked()
         self._flusher.reset()
+        self._callbacks.reset()
+        self.registry.forked()
         for worker in self._workers:
             worker.reset()
         self._reset_process_state()
@@ -448,13 +488,10 @@ def _distinct(exports: Sequence[Export]) -> list[Export]:
 
 def _metric(table: Table, now: float) -> Metric:
     described = table.description
-    points: list[Point] = []
-    end = time.perf_counter() + SLICE_SECONDS
-    for series in table.listed():
-        points.append(Point(series.attributes, value_of(series.total(), series.offset), series.created, now))
-        if not len(points) & 15 and time.perf_counter() > end:
-            time.sleep(0)
-            end = time.perf_counter() + SLICE_SECONDS
+    points = [
+        Point(series.attributes, value_of(series.total(), series.offset), series.current().created, now)
+        for series in in_slices(table.listed())
+    ]
     return Metric(
         described.name, described.kind.name, described.unit, described.description, described.boundaries, tuple(points)
     )

@@ -16,11 +16,8 @@ from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
+from metrics_sdk.slices import SLICE_SECONDS, in_slices
 from metrics_sdk.windows import Windows
-
-# Neither compiled nor interpreted code gives up the GIL before the switch interval (5 ms): so work is done in slices of
-# half a millisecond, each followed by an offer of the GIL.
-SLICE_SECONDS = 0.00045
 
 
 class AggregateMap:
@@ -31,9 +28,14 @@ class AggregateMap:
     series at a time, never across a callback, an exporter, logging or a loop.
     """
 
-    def __init__(self, scope: Scope, clock: Clock, locks: int, window_seconds: float, windows_kept: int) -> None:
+    def __init__(
+        self, scope: Scope, clock: Clock, locks: int, window_seconds: float, windows_kept: int, aligned_seconds: float
+    ) -> None:
+        """`aligned_seconds`: values taken less than this after a window's end still belong to it."""
         self.locks: list[Any] = [threading.RLock() for _ in range(locks)]
         self.window_seconds = window_seconds
+        self.windows_kept = windows_kept
+        self._aligned_seconds = aligned_seconds
         self._scope = scope
         self._clock = clock
         self._windows = {id(lock): Windows(windows_kept) for lock in self.locks}
@@ -49,11 +51,10 @@ class AggregateMap:
         for windows in self._windows.values():
             windows.clear()
 
-    def drain(self, tables: Iterable[Table] | None = None, timeout: float = 5.0, aligned: float = 0.0) -> bool:
+    def drain(self, tables: Iterable[Table] | None = None, timeout: float = 5.0) -> bool:
         """Take what the cells hold, of all instruments or of some; close the window if it has ended.
 
-        Values taken less than `aligned` seconds after the window's end still belong to it. Returns False if not all was
-        taken within `timeout` seconds, or if the caller interrupted another drain.
+        Returns False if not all was taken within `timeout` seconds, or if the caller interrupted another drain.
         """
         cells = None
         if tables is not None:
@@ -61,10 +62,10 @@ class AggregateMap:
             cells = [cell for series in chosen for cell in list(series.cells.values())]
         done: list[bool] = []
         deadline = time.monotonic() + timeout
-        exclusively(self._drain_lock, lambda: done.append(self._drain(cells, aligned, deadline)), timeout)
+        exclusively(self._drain_lock, lambda: done.append(self._drain(cells, deadline)), timeout)
         return done == [True]
 
-    def _drain(self, cells: list[Cell] | None, aligned: float, deadline: float) -> bool:
+    def _drain(self, cells: list[Cell] | None, deadline: float) -> bool:
         scope = self._scope
         window = scope.window
         ended = False
@@ -72,7 +73,7 @@ class AggregateMap:
             now = self._clock.time()
             window = self._window_at(now)
             ended = window != scope.window
-            if ended and not 0 <= now - scope.window - self.window_seconds < aligned:
+            if ended and not 0 <= now - scope.window - self.window_seconds < self._aligned_seconds:
                 self._close_windows(window)
                 ended = False
         if cells is None or ended:
@@ -100,16 +101,16 @@ class AggregateMap:
 
     def _close_windows(self, window: float) -> None:
         scope = self._scope
-        end = time.perf_counter() + SLICE_SECONDS
-        for series in list(scope.opened):
+        for series in in_slices(list(scope.opened)):
             exclusively(series.lock, partial(self._close, series), 1.0)
-            if time.perf_counter() > end:
-                time.sleep(0)
-                end = time.perf_counter() + SLICE_SECONDS
         scope.window = window
         for lock in self.locks:
             windows = self._windows[id(lock)]
-            exclusively(lock, partial(windows.evict_before, window - windows.kept * self.window_seconds), 1.0)
+            exclusively(lock, partial(windows.evict, self.oldest(), window), 1.0)
+
+    def oldest(self) -> float:
+        """Return the start of the oldest window that is kept."""
+        return self._scope.window - self.windows_kept * self.window_seconds
 
     def _close(self, series: Series) -> None:
         # Stored first, then moved in the series: an interruption in between makes it be stored again, which changes nothing.

@@ -37,9 +37,9 @@ class IsolatedMetrics:
         self.clock = clock
         self.exporter = exporter
 
-    def query(self, name: str, attributes: Attributes | None = None) -> Aggregate:
+    def query(self, name: str, attributes: Attributes | None = None, *, last: float | None = None) -> Aggregate:
         """Return what was recorded under `name` in this test."""
-        return self.sdk.query(name, attributes)
+        return self.sdk.query(name, attributes, last=last)
 
     def flush(self) -> Snapshot:
         """Flush, and return the snapshot that the exporter got."""
@@ -80,13 +80,14 @@ def isolated(config: Config | None = None) -> Iterator[IsolatedMetrics]:
     """Give the process a clean SDK for the duration of the block; every instrument, old or new, records into it.
 
     `config` is used as given but for three fields: no thread is started, time comes from a ManualClock, and a MemoryExporter
-    takes the place of the exporters. Afterwards all is as it was, and instruments declared in the block are forgotten.
+    takes the place of the exporters. Afterwards all is as it was; instruments that were declared in the block, by a module that
+    it imported, say, go on, but a later declaration may contradict theirs.
     """
     clock = ManualClock()
     exporter = MemoryExporter()
     before = default.current()
     registry = before.registry
-    known, observables = set(registry.declared), dict(registry.observables)
+    known = set(registry.declared)
     config = replace(
         config if config is not None else Config(), background=False, clock=clock, exporters=[Export(exporter, name="memory")]
     )
@@ -94,7 +95,6 @@ def isolated(config: Config | None = None) -> Iterator[IsolatedMetrics]:
     try:
         yield IsolatedMetrics(sdk, clock, exporter)
     finally:
-        registry.forget_all_but(known)
-        registry.observables = observables
+        registry.loosen_all_but(known)
         default.restore(before)
         sdk.shutdown()

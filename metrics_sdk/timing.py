@@ -40,7 +40,7 @@ class Timed:
         if kind is None:
             self._histogram.record(elapsed, self._attributes)
         else:
-            self._histogram.record(elapsed, {**(self._attributes or {}), "error.type": kind.__name__})
+            self._bound().record(elapsed, {"error.type": kind.__name__})
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return `function`, timed. It stays what it is: a method, a coroutine function, a generator function …"""
@@ -50,9 +50,13 @@ class Timed:
             raise DeclarationError(f"timed() measures functions, methods and callable objects, not {function!r}")
         return self.like(function)(function)
 
+    def _bound(self) -> Histogram:
+        bound: Histogram = self._histogram if self._attributes is None else self._histogram.bind(self._attributes)
+        return bound
+
     def like(self, function: Callable[..., Any]) -> Callable[[Callable[P, R]], Callable[P, R]]:
         """Return what wraps a callable of the same sort as `function`: plain, coroutine, generator or async generator."""
-        bound = self._histogram if self._attributes is None else self._histogram.bind(self._attributes)
+        bound = self._bound()
         wrap = next((wrap for applies, wrap in _WRAPPERS if applies(function)), _timed_function)
         return functools.partial(wrap, bound)
 

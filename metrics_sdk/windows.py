@@ -39,11 +39,13 @@ class Windows:
                 for aggregate in self._by_start[start].get(series, ()):
                     yield start, aggregate
 
-    def evict_before(self, start: float) -> None:
-        """Let go of the windows that begin before `start`, and of the oldest while there are too many."""
+    def evict(self, before: float, since: float) -> None:
+        """Let go of the windows that begin earlier than `before` or, where the clock was set back, not earlier than `since`."""
         windows = self._by_start
-        while windows and (windows.peekitem(0)[0] < start or len(windows) > self.kept):
+        while windows and windows.peekitem(0)[0] < before:
             windows.popitem(0)
+        while windows and windows.peekitem(-1)[0] >= since:
+            windows.popitem(-1)
 
     def clear(self) -> None:
         """Let go of all."""

@@ -13,11 +13,11 @@ import metrics_sdk
 
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
-    {"errors", "clock", "alarm"},
+    {"errors", "clock", "alarm", "slices"},
     {"core"},
     {"snapshot", "faults", "windows"},
     {"config", "health", "exporters"},
-    {"store", "exporting", "flusher"},
+    {"store", "exporting", "flusher", "callbacks"},
     {"query", "registry", "timing"},
     {"sdk"},
     {"default"},

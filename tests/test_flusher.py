@@ -104,6 +104,7 @@ def test_where_no_thread_can_be_had_recording_and_flush_work_and_it_is_tried_aga
     counter.add(1)
     until(lambda: sdk.health().flusher_running)
     assert sdk.shutdown()
+    assert memory.is_shut_down
 
 
 def test_the_health_report_is_logged_when_it_is_asked_for(caplog: Any) -> None:

@@ -54,8 +54,8 @@ def test_windows_close_at_their_edges_and_a_query_sees_the_last_ones(sdk: Metric
     counter = sdk.counter("c")
     for amount in (1, 2, 4, 8, 16, 32):
         counter.add(amount)
-        sdk.flush()
         clock.advance(10)
+        sdk.flush()  # takes what was recorded in the window that has ended, and closes it
     counter.add(64)
     assert 127 == sdk.query("c").sum
     assert 64 + 32 == sdk.query("c", last=5).sum
@@ -96,9 +96,10 @@ def test_a_clock_that_jumps_loses_no_value(sdk: MetricsSDK, clock: ManualClock, 
     counter.add(1)
     sdk.flush()
     clock.jump(jump)
-    counter.add(2)
     sdk.flush()
+    counter.add(2)
     clock.advance(10)
+    sdk.flush()
     counter.add(4)
     assert (7, 6) == (sdk.query("c").sum, sdk.query("c", last=1).sum)
 

@@ -19,7 +19,7 @@ COMMANDS = re.findall(r"```sh\n(.*?)```", README, re.S)
 def test_the_examples_run_one_after_the_other(run_python: Callable[..., str]) -> None:
     scripts = [example for example in EXAMPLES if "def test_" not in example]
     assert len(scripts) >= 8
-    printed = run_python("\n".join(scripts))
+    printed = run_python("\n".join(scripts), stderr=None)  # it configures after recording, which is warned of
     assert "1 " in printed
     assert "http://127.0.0.1:" in printed
 

@@ -31,7 +31,7 @@ def test_declaring_the_same_again_returns_the_same_instrument(sdk: MetricsSDK) -
 def test_a_contradiction_raises_and_says_what_was_declared_where(sdk: MetricsSDK, first: Any, second: Any, what: str) -> None:
     getattr(sdk, first[0])("x", **first[1])
     with pytest.raises(
-        DeclarationError, match=rf"'x' was declared as a {first[0]}.* at .*test_registry.py:\d+.*{what} differs"
+        DeclarationError, match=rf"'x' was declared as a {first[0]}.* at .*test_registry.py:\d+.*not the same {what}"
     ):
         getattr(sdk, second[0])("x", **second[1])
 

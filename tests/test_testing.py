@@ -44,27 +44,36 @@ def test_a_failing_assertion_shows_what_was_recorded(isolated_metrics: IsolatedM
         isolated_metrics.assert_last("test.kit.depth", 1)
 
 
-def test_what_is_declared_in_a_test_is_forgotten_and_the_old_state_is_back() -> None:
+def test_what_is_declared_in_a_test_may_be_declared_otherwise_later_and_the_old_state_is_back() -> None:
     with isolated():
         before = metrics.counter("test.kit.temporary")
         before.add(1)
     outer = default.current()
     with isolated() as inner:
+        inner.assert_not_recorded("test.kit.temporary")
         metrics.histogram("test.kit.temporary", unit="s").record(1)
         in_euros.add(5)
         assert 5 == inner.query("test.kit.orders").sum
         assert default.current() is inner.sdk
     assert default.current() is outer
-    with pytest.raises(metrics.UnknownInstrument):
-        outer.query("test.kit.temporary")
+    assert 0 == outer.query("test.kit.temporary").count
     already = outer.query("test.kit.orders").sum
     in_euros.add(7)
     assert already + 7 == outer.query("test.kit.orders").sum
 
 
+def test_a_module_that_a_test_imports_first_records_in_the_next_test_as_well() -> None:
+    with isolated() as first:
+        late = metrics.counter("test.kit.late")
+        late.add(1)
+        first.assert_sum("test.kit.late", 1)
+    with isolated() as second:
+        late.add(2)
+        second.assert_sum("test.kit.late", 2)
+
+
 def test_time_passes_when_the_test_says_so(isolated_metrics: IsolatedMetrics) -> None:
     checkout()
-    isolated_metrics.flush()
     isolated_metrics.clock.advance(100)
     assert 0 == isolated_metrics.sdk.query("test.kit.orders", last=10).count
     with pytest.raises(ValueError, match="backwards"):

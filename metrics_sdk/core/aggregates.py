@@ -301,7 +301,9 @@ class ExplicitHistogram(Aggregate):
         """Interpolate linearly within the bucket that holds the rank."""
         if self.count == 0:
             return None
-        rank = max(1, math.ceil(q / 100.0 * float(self.count)))
+        rank = _rank(q, self.count)
+        if rank <= 1 or rank >= self.count:
+            return self.min if rank <= 1 else self.max
         below = 0
         for slot, count in enumerate(self.bucket_counts()):
             if count and below + count >= rank:
@@ -481,13 +483,15 @@ class ExponentialHistogram(Aggregate):
         """Return the middle of the bucket that holds the rank; its relative error is (base - 1) / (base + 1)."""
         if self.count == 0:
             return None
-        rank = max(1, math.ceil(q / 100.0 * float(self.count)))
+        rank = _rank(q, self.count)
+        if rank <= 1 or rank >= self.count:
+            return self.min if rank <= 1 else self.max
         scale = self.scale()
         if self.negative is not None:
             for i, count in reversed(self.negative.items()):
                 rank -= count
                 if rank <= 0:
-                    return max(-_middle(i, scale), self.min)
+                    return min(max(-_middle(i, scale), self.min), self.max)
         rank -= int(self.zeros)
         if rank <= 0:
             return 0.0
@@ -496,6 +500,11 @@ class ExponentialHistogram(Aggregate):
             if rank <= 0:
                 return min(max(_middle(i, scale), self.min), self.max)
         return self.max
+
+
+def _rank(q: float, count: int) -> int:
+    """Return the rank of the `q`-th percentile of `count` values, from 1 on: that of the inverted cumulative distribution."""
+    return max(1, math.ceil(q * count / 100.0 - 1e-9))  # 7 * 100 / 100.0 is not always 7
 
 
 def _middle(i: int, scale: int) -> float:

@@ -61,7 +61,8 @@ class AppendCell(Cell):
         self.lowest: Final = lowest  # 0 for monotonic sums, else -inf
         self.shard: Final = shard
         self.pending: list[Any] = []
-        self.full: Final[Any] = repeat(None, sys.maxsize)  # counts down: `next` is one C call
+        self.full: Any = repeat(None, sys.maxsize)  # counts down: `next` is one C call
+        series.scope.cells.append(self)
 
     def record(self, value: SupportsFloat) -> None:
         """Take `value` in, or count it as dropped."""
@@ -147,7 +148,7 @@ class AppendCell(Cell):
         series = self.series
         if series.scope.is_closed():
             state = series.fold([], self.shard, batch)
-            _count_drops(state, [item if type(item) is Drop else DROPS[AFTER_SHUTDOWN] for item in batch])
+            state.drop(AFTER_SHUTDOWN, len(batch))
             return state
         try:
             return series.fold(batch, self.shard, batch)
@@ -162,6 +163,7 @@ class AppendCell(Cell):
     def abandon(self) -> None:
         """Forget what a forked parent had recorded."""
         self.pending = []
+        self.full = repeat(None, sys.maxsize)
 
     def excess(self) -> int:
         """Return how many values were dropped because the list was at its cap."""

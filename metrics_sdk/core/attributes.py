@@ -2,11 +2,13 @@
 
 Rules: order does not matter. `True`, `1`, `1.0` and `"1"` are four different values; a list and a tuple are one. Keys that are
 not strings become strings. Any other value becomes its `str()`. Text that cannot be encoded as UTF-8 has the offending
-characters replaced by "?", text over the limit is cut. What has no `str()` becomes "<unprintable>".
+characters replaced by "?", text over the limit is cut, an int beyond 64 bits becomes text. What has no
+`str()` becomes "<unprintable>".
 """
 
 from __future__ import annotations
 
+import functools
 import signal
 from collections.abc import Mapping
 from typing import Any, Final
@@ -29,7 +31,7 @@ OVERFLOW: Final[Pairs] = (("otel.metric.overflow", True),)
 
 def normalise(attributes: object) -> Pairs:
     """Return `attributes` (a mapping, or None) in normal form; `INVALID` for what is not readable. Never raises."""
-    if not attributes and (attributes is None or type(attributes) is dict):
+    if attributes is None or (type(attributes) is dict and not attributes):
         return ()
     try:
         if type(attributes) is dict:
@@ -41,7 +43,7 @@ def normalise(attributes: object) -> Pairs:
         made: dict[str, Any] = {}
         for key, value in given.items():
             made[key if _is_plain(key, MAX_KEY_LENGTH) else text(key, MAX_KEY_LENGTH)] = (
-                value if type(value) is int or _is_plain(value, MAX_VALUE_LENGTH) else _value(value, 0)
+                value if _is_plain(value, MAX_VALUE_LENGTH) else _value(value, 0)
             )
             if len(made) >= MAX_ATTRIBUTES:
                 break
@@ -64,8 +66,11 @@ def text(value: object, limit: int) -> str:
     """Return `value` as text of at most `limit` characters that can be encoded."""
     try:
         s = str.__str__(value) if isinstance(value, str) else str(value)
-        s = s[:limit]
-        return s if s.isascii() else s.encode("utf-8", "replace").decode()
+        s = s if len(s) <= limit else s[:limit]
+        if s.isascii():
+            return s
+        encodable = s.encode("utf-8", "replace").decode()
+        return s if encodable == s else encodable
     except Exception as error:
         if raised_by_signal_handler(error):
             raise
@@ -74,13 +79,20 @@ def text(value: object, limit: int) -> str:
 
 def raised_by_signal_handler(error: BaseException) -> bool:
     """Tell whether `error` came out of a signal handler that happened to run: it belongs to the host."""
-    handlers = {getattr(signal.getsignal(number), "__code__", None) for number in signal.valid_signals()}
+    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     trace = error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code in handlers:
             return True
         trace = trace.tb_next
     return False
+
+
+def _code(handler: Any) -> Any:
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    method = handler if hasattr(handler, "__code__") else type(handler).__call__ if callable(handler) else None
+    return getattr(method, "__code__", None)
 
 
 def _first(item: tuple[str, Any]) -> str:
@@ -93,7 +105,9 @@ def _is_plain(value: object, limit: int) -> bool:
 
 def _value(value: object, depth: int) -> Any:
     kind = type(value)
-    if kind is bool or kind is int or (kind is float and value == value):
+    if kind is bool or (kind is float and value == value):
+        return value
+    if isinstance(value, int) and kind is int and -(2**63) <= value < 2**63:
         return value
     if (kind is list or kind is tuple) and depth < 4:
         items: Any = value

@@ -51,7 +51,7 @@ class InPlaceCell(Cell):
             if self.epoch == self.scope.epoch and x - x == 0.0 and x >= self.lowest and self.aggregate.add(x):
                 self.count += 1
                 return
-        elif isinstance(value, int):
+        elif type(value) is int:
             try:
                 n: i64 = value
             except (OverflowError, ValueError):  # beyond 64 bits
@@ -79,8 +79,9 @@ class InPlaceCell(Cell):
             if self.generation != epoch:
                 self.abandon()
             if self.epoch == HELD:
+                made: list[Any] = []  # before it is stored: allocating it may collect garbage, and a finaliser record
                 if self.pending is None:
-                    self.pending = []
+                    self.pending = made
                 self.pending.append(number)
                 self.contended += 1
             else:

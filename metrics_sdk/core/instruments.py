@@ -160,9 +160,14 @@ class Instrument:
         base = self.route.base
         pairs = normalise(attributes)
         full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
+        table = self.route.table
+        if full and table.find(full).attributes is OVERFLOW:
+            full = OVERFLOW  # past the limit all share one, as their values share a series
         found = self.bound.get(full)
         if found is None:
-            found = self.bound.setdefault(full, type(self)(self.route.table, full))
+            found = self.bound.setdefault(full, type(self)(table, full))
+        if found.route.table is not self.route.table:  # redirected in the meantime, without this one
+            found.redirect(self.route.table)
         return found
 
     def redirect(self, table: Table) -> None:
@@ -251,7 +256,7 @@ class Directory:
 
         Never raises and never waits; what is not accepted is counted as dropped.
         """
-        instrument = self.instruments.get(name) if isinstance(name, str) else None
+        instrument = self.instruments.get(name) if type(name) is str else None
         if instrument is None:
             instrument = self.provisional(name)  # slow path: first use of this name
         instrument.put(value, attributes)

@@ -54,6 +54,7 @@ class Scope:
         # Both are changed one entry at a time and never swapped: a recorder may hold a reference.
         self.dirty: Final[dict[Cell, None]] = {}
         self.opened: Final[dict[Series, None]] = {}
+        self.cells: Final[list[Cell]] = []  # those that cannot notice a fork by themselves
 
     def is_closed(self) -> bool:
         """Tell whether the SDK was shut down."""
@@ -67,13 +68,14 @@ class Scope:
         """Begin anew in a forked child: what the parent recorded is the parent's to deliver.
 
         Compiled cells notice by their epoch when they are next used. Interpreted ones have no such check on their fast path,
-        so the ones that hold something get a new, empty list here; only one thread exists at this moment.
+        so they are all emptied here: not only the dirty ones, for one may have been about to get on the list, or just taken
+        off it. Only one thread exists at this moment.
         """
         self.generation += 1
         if self.epoch != CLOSED:
             self.epoch = self.generation
         self.running = False
-        for cell in self.dirty:
+        for cell in self.cells:
             cell.abandon()
         self.dirty.clear()
         self.opened.clear()

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
 class State:
     """What a series amounts to. Interpreted, a state never changes once a series shows it: a new one takes its place.
 
-    `open` is the aggregate of the window that began at `window`; `total` is everything before it. `batches` names the
-    last batch merged from each cell (interpreted core only, see `append.AppendCell`).
+    `created` is the time since when it counts. `open` is the aggregate of the window that began at `window`; `total` is
+    everything before it. `batches` names the last batch merged from each cell (interpreted core only, see
+    `append.AppendCell`).
     """
 
-    def __init__(self, generation: i64, total: Aggregate) -> None:
+    def __init__(self, generation: i64, total: Aggregate, created: float) -> None:
         self.generation: i64 = generation
+        self.created = created
         self.merged: i64 = 0
         self.window = 0.0
         self.open: Aggregate | None = None
@@ -39,7 +41,7 @@ class State:
 
     def successor(self) -> State:
         """Return a state that starts out the same, to be changed and then shown instead."""
-        made = State(self.generation, self.total)
+        made = State(self.generation, self.total, self.created)
         made.merged = self.merged
         made.window = self.window
         made.open = self.open
@@ -76,25 +78,24 @@ class Series:
         self.attributes: Final = attributes
         self.empty: Final = empty
         self.lock: Final = lock
-        self.created = scope.now()
-        self.state = State(scope.generation, empty.fresh())
+        self.state = State(scope.generation, empty.fresh(), scope.now())
         self.cells: Final[dict[int, Cell]] = {}
         self.offset: Any = 0  # what an observed total was when it was first seen: part of the sum, of no window and no rate
+        self.observed: Any = None  # the generation and the total when it was last seen
 
     def current(self) -> State:
         """Return the state, an empty one if it is a forked parent's."""
         state = self.state
         if state.generation != self.scope.generation:
-            state = State(self.scope.generation, self.empty.fresh())
+            state = State(self.scope.generation, self.empty.fresh(), self.scope.now())
         return state
 
     def adopt(self) -> State:
         """Return the state for changing it in place, a new one after a fork. Compiled core only."""
         state = self.state
         if state.generation != self.scope.generation:
-            state = State(self.scope.generation, self.empty.fresh())
+            state = State(self.scope.generation, self.empty.fresh(), self.scope.now())
             self.state = state
-            self.created = self.scope.now()
         return state
 
     def absorb(self, given: Aggregate) -> None:

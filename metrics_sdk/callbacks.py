@@ -1,0 +1,89 @@
+"""The thread that asks observable callbacks: one that takes its time holds up neither the flusher nor a reader for long."""
+
+from __future__ import annotations
+
+import _thread
+import threading
+from collections.abc import Callable
+
+from metrics_sdk.alarm import Alarm, Latch
+from metrics_sdk.core.exclusion import exclusively
+from metrics_sdk.faults import Faults
+
+
+class CallbackRunner:
+    """Runs `work` on its own thread, and lets others wait for that, up to a limit.
+
+    Started when it is first needed. Where no thread can be had, the work is done by the one who asks.
+    """
+
+    def __init__(self, work: Callable[[], None], faults: Faults) -> None:
+        self._work = work
+        self._faults = faults
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: at the start, and in a forked child, which has no such thread."""
+        self._alarm = Alarm()
+        self._waiting: dict[Latch, None] = {}
+        self._starting = threading.RLock()
+        self._running = False
+        self._stopping = False
+        self._ident: int | None = None
+
+    def is_current_thread(self) -> bool:
+        """Tell whether a callback is calling."""
+        return self._ident == _thread.get_ident()
+
+    def run(self, timeout: float) -> bool:
+        """Have the work done once, from now on; False: it was not within `timeout` seconds, and goes on."""
+        if self.is_current_thread() or self._stopping:
+            return True
+        exclusively(self._starting, self._start)
+        if not self._running:
+            self._work()
+            return True
+        done = Latch()
+        self._waiting[done] = None
+        self._alarm.ring()
+        if done.wait(timeout):
+            return True
+        self._waiting.pop(done, None)
+        self._faults.report("callbacks", f"the observable callbacks did not end within {timeout:.3g} s, they go on")
+        return False
+
+    def stop(self) -> None:
+        """End the thread after what it is doing."""
+        self._stopping = True
+        self._alarm.ring()
+
+    def _start(self) -> None:
+        if not self._running:
+            self._running = True
+            try:
+                _thread.start_new_thread(self._run, (self._alarm,))
+            except RuntimeError:
+                self._running = False
+
+    def _run(self, alarm: Alarm) -> None:
+        self._ident = _thread.get_ident()
+        try:
+            while not self._stopping and alarm is self._alarm:
+                try:
+                    self._step(alarm)
+                except BaseException as error:
+                    self._faults.report("callbacks", "asking the observable callbacks was interrupted, it goes on", error)
+        finally:
+            self._ident = None
+            self._running = False
+
+    def _step(self, alarm: Alarm) -> None:
+        alarm.sleep(None)
+        waiting = list(self._waiting)  # those who come while the work is under way wait for the next turn
+        if waiting:
+            try:
+                self._work()
+            finally:
+                for one in waiting:
+                    self._waiting.pop(one, None)
+                    one.open()
