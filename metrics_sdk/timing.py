@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import logging
 import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -17,6 +18,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _now = time.perf_counter
+
+logger = logging.getLogger("metrics_sdk")
 
 
 class Timed:
@@ -172,6 +175,8 @@ class Instrumented:
 
         path = self.target.partition(":")[2]
         parent, attribute, original = wrapt.resolve_path(module, path)
+        if not callable(original):
+            raise DeclarationError(f"cannot instrument {self.target!r}: it is not a callable")
         own = attribute in vars(parent)
         timed_call = self._timed.like(original)(_call)
 
@@ -191,6 +196,13 @@ class Instrumented:
                 delattr(parent, attribute)
 
         self._put_back = put_back
+
+    def install_late(self, module: Any) -> None:
+        """Wrap the callable in a module that has just been imported; what goes wrong must not fail that import."""
+        try:
+            self.install(module)
+        except Exception as error:
+            logger.warning("cannot instrument %r: %s", self.target, error)
 
     def close(self) -> None:
         """Put the original back, or do not install what has not been imported yet."""
@@ -214,8 +226,8 @@ def instrument_by_name(target: str, timed: Timed) -> Instrumented:
     if module is not None:
         try:
             made.install(module)
-        except AttributeError as error:
+        except (AttributeError, TypeError) as error:
             raise DeclarationError(f"cannot instrument {target!r}: {error}") from error
     else:
-        importlib.import_module("wrapt").register_post_import_hook(made.install, module_name)
+        importlib.import_module("wrapt").register_post_import_hook(made.install_late, module_name)
     return made

@@ -148,3 +148,25 @@ def test_percentiles_come_by_q(sdk: MetricsSDK) -> None:
     for value in range(1, 21):
         histogram.record(value)
     assert {50: pytest.approx(10, abs=0.5), 100: 20} == sdk.query("h").percentiles([50, 100])
+
+
+def test_a_query_further_back_than_windows_are_kept_says_so(sdk: MetricsSDK, clock: ManualClock) -> None:
+    counter = sdk.counter("c")
+    for _ in range(100):
+        counter.add(1)
+        clock.advance(1)
+        sdk.flush()
+    found = sdk.query("c", last=1000)
+    assert (30, 30.0, 1.0) == (found.sum, found.seconds, found.rate)
+
+
+def test_windows_are_right_again_after_the_clock_was_far_ahead(sdk: MetricsSDK, clock: ManualClock) -> None:
+    counter = sdk.counter("c")
+    for jump in (0, 1e8, -1e8):
+        clock.jump(jump)
+        for _ in range(50):
+            counter.add(1)
+            clock.advance(1)
+            sdk.flush()
+    assert 20 <= sdk.query("c", last=20).sum <= 30
+    assert 150 == sdk.query("c").sum

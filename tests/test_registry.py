@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -146,3 +149,98 @@ async def _coroutine() -> float:
 def test_a_coroutine_function_is_no_callback(sdk: MetricsSDK) -> None:
     with pytest.raises(DeclarationError, match="plain function"):
         sdk.observable_gauge("x", _coroutine)  # type: ignore[arg-type]
+
+
+def test_observed_totals_of_any_number_type_are_totals(sdk: MetricsSDK) -> None:
+    sdk.observable_counter("bytes", lambda: Decimal(100))  # type: ignore[arg-type, return-value]
+    assert [100, 100, 100] == [sdk.query("bytes").sum for _ in range(3)]
+
+
+def test_an_observable_that_is_closed_and_declared_again_goes_on_where_it_was(sdk: MetricsSDK) -> None:
+    total = [100]
+    first = sdk.observable_counter("bytes", lambda: total[0])
+    assert 100 == sdk.query("bytes").sum
+    first.close()
+    total[0] = 130
+    sdk.observable_counter("bytes", lambda: total[0])
+    assert 130 == sdk.query("bytes").sum
+
+
+def test_totals_that_share_a_series_add_up_and_do_not_grow_by_being_observed() -> None:
+    sdk = MetricsSDK(Config(background=False, max_series_per_instrument=2))
+    sdk.observable_counter("bytes", lambda: [(10 * i, {"user": i}) for i in range(1, 6)])
+    sdk.observable_counter("twice", lambda: 5)
+    sdk.observable_counter("twice", lambda: 7)
+    for _ in range(3):
+        assert (150, 12) == (sdk.query("bytes").sum, sdk.query("twice").sum)
+
+
+def test_names_of_the_sdk_itself_are_reserved(sdk: MetricsSDK) -> None:
+    with pytest.raises(DeclarationError, match="SDK's own"):
+        sdk.counter("metrics_sdk.received")
+    sdk.record("Metrics_SDK.received", 1)
+    sdk.flush()
+    assert {"invalid_name": 1} == sdk.health().dropped
+
+
+@pytest.mark.slow
+def test_declaring_while_others_record_by_name_gives_everybody_the_declared_instrument() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for round_ in range(60):
+            sdk = MetricsSDK(Config(background=False))
+            start = threading.Barrier(4)
+            errors: list[BaseException] = []
+
+            def record() -> None:
+                start.wait()
+                for i in range(40):
+                    sdk.record(f"n{i}", 1)
+
+            def declare() -> None:
+                start.wait()
+                for i in range(40):
+                    try:
+                        sdk.counter(f"n{i}").add(1)
+                    except BaseException as error:
+                        errors.append(error)
+
+            threads = [threading.Thread(target=target) for target in (record, record, declare, declare)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            sdk.flush()
+            health = sdk.health()
+            assert not errors
+            assert (160, 160, 0) == (health.received, health.merged + sum(health.dropped.values()), health.pending)
+    finally:
+        sys.setswitchinterval(before)
+
+
+@pytest.mark.slow
+def test_of_contradicting_declarations_at_once_exactly_one_kind_wins() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for round_ in range(300):
+            sdk = MetricsSDK(Config(background=False))
+            start = threading.Barrier(2)
+            made: list[str] = []
+
+            def declare(kind: str) -> None:
+                start.wait()
+                try:
+                    made.append(repr(getattr(sdk, kind)("x").kind))
+                except DeclarationError:
+                    made.append("refused")
+
+            threads = [threading.Thread(target=declare, args=(kind,)) for kind in ("counter", "gauge")]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert 1 == made.count("refused"), made
+    finally:
+        sys.setswitchinterval(before)

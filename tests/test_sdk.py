@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -318,3 +321,174 @@ print(good)
 def test_health_tells_which_core_runs() -> None:
     assert COMPILED is MetricsSDK(Config(background=False)).health().compiled
     assert COMPILED is (not __import__("metrics_sdk.core.cells", fromlist=["x"]).__file__.endswith(".py"))
+
+
+def test_a_callback_that_takes_its_time_holds_up_no_deadline_and_no_other_reader() -> None:
+    gate = threading.Event()
+    sdk = MetricsSDK(Config(flush_interval_seconds=0.01))
+    sdk.observable_gauge("slow", lambda: float(gate.wait(20)))
+    sdk.counter("c").add(1)
+    started = time.monotonic()
+    assert not sdk.flush(0.2)
+    assert 1 == sdk.query("c").sum
+    assert not sdk.shutdown(0.3)
+    assert time.monotonic() - started < 2
+    assert sdk.health().faults["callbacks"] >= 1
+    gate.set()
+
+
+def test_a_handler_that_shuts_down_while_its_own_thread_does_returns_at_once(run_python: Callable[..., str]) -> None:
+    program = """
+    import signal, time
+    from metrics_sdk import Config, MetricsSDK
+    class Interrupting:
+        def export(self, snapshot, timeout): pass
+        def shutdown(self): signal.raise_signal(signal.SIGALRM)
+    answers = []
+    def handler(*_):
+        started = time.monotonic()
+        answers.append((sdk.shutdown(5), time.monotonic() - started < 1))
+    signal.signal(signal.SIGALRM, handler)
+    sdk = MetricsSDK(Config(background=False, exporters=[Interrupting()]))
+    sdk.counter("c").add(1)
+    assert sdk.shutdown(5)
+    print(answers, sdk.health().shut_down)
+    """
+    assert "[(False, True)] True\n" == run_python(program, deadline=20)
+
+
+def test_an_interrupted_shutdown_leaves_nobody_waiting(run_python: Callable[..., str]) -> None:
+    program = """
+    import time
+    from metrics_sdk import Config, MetricsSDK
+    class Interrupted(BaseException): pass
+    def callback(): raise Interrupted
+    sdk = MetricsSDK(Config(background=False))
+    sdk.counter("c").add(1)
+    sdk.observable_gauge("g", callback)
+    try: sdk.shutdown(5)
+    except Interrupted: print("interrupted")
+    started = time.monotonic()
+    sdk.shutdown(5)
+    print(time.monotonic() - started < 1)
+    """
+    assert "interrupted\nTrue\n" == run_python(program, deadline=20)
+
+
+def test_threads_that_record_first_at_the_same_time_start_one_flusher() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(60):
+            sdk = MetricsSDK(Config())
+            counters = [sdk.counter(f"c{i}") for i in range(8)]
+            start = threading.Barrier(8)
+            threads = [threading.Thread(target=lambda c: (start.wait(), c.add(1)), args=(c,)) for c in counters]  # type: ignore[func-returns-value]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert 8 == sum(sdk.query(f"c{i}").sum for i in range(8))
+            running = [
+                ident
+                for ident, frame in sys._current_frames().items()
+                if any(f.f_code.co_name == "_run" and f.f_locals.get("self") is sdk._flusher for f in _stack(frame))
+            ]
+            assert len(running) <= 1
+            assert sdk.shutdown()
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _stack(frame: Any) -> Any:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def test_an_exporter_cannot_change_what_the_next_one_gets() -> None:
+    class Greedy(MemoryExporter):
+        def export(self, snapshot: Any, timeout: float) -> None:
+            snapshot.resource.pop("service.name")
+
+    memory = MemoryExporter()
+    sdk = MetricsSDK(Config(background=False, exporters=[Greedy(), memory], resource={"service.name": "shop"}))
+    sdk.counter("c").add(1)
+    assert not sdk.flush()
+    assert {"service.name": "shop"} == dict(memory.snapshots[0].resource)
+
+
+def test_a_redeclaration_leaves_no_negative_number_of_unacknowledged_values() -> None:
+    sdk = MetricsSDK(Config(background=False, exporters=[MemoryExporter()]))
+    sdk.record("x", 1)
+    sdk.record("x", 1)
+    sdk.counter("x").add(1)
+    sdk.flush()
+    state = sdk.health().exporters["MemoryExporter"]
+    assert (1, 0) == (state.acknowledged, state.unacknowledged)
+
+
+@pytest.mark.slow
+def test_children_of_multiprocessing_deliver_at_their_end(run_python: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(
+        """
+import multiprocessing, sys
+import metrics_sdk as metrics
+from metrics_sdk.exporters import JsonLinesExporter
+
+counter = metrics.counter("jobs")
+
+def start(path):
+    metrics.configure(metrics.Config(exporters=[JsonLinesExporter(path)]))
+
+def work(path):
+    if multiprocessing.get_start_method() != "fork":
+        start(path)
+    for _ in range(7): counter.add(1)
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    start(sys.argv[2])
+    children = [multiprocessing.Process(target=work, args=(sys.argv[2],)) for _ in range(3)]
+    for child in children: child.start()
+    for child in children: child.join()
+"""
+    )
+    program = """
+    import json, subprocess, sys
+    for method in ("fork", "spawn", "forkserver"):
+        path = method + ".jsonl"
+        subprocess.run([sys.executable, "job.py", method, path], check=True)
+        lines = [json.loads(line) for line in open(path)]
+        print(method, [line["value"] for line in lines if line["name"] == "jobs"])
+    """
+    expected = "".join(f"{method} [7, 7, 7]\n" for method in ("fork", "spawn", "forkserver"))
+    assert expected == run_python(program)
+
+
+def test_a_child_that_is_forked_while_another_thread_configures_can_configure(run_python: Callable[..., str]) -> None:
+    program = (
+        FORK
+        + """
+entered, leave = threading.Event(), threading.Event()
+class Slow:
+    def __init__(self): self.clock = None
+    def time(self):
+        entered.set(); leave.wait(20); return time.time()
+    def monotonic(self): return time.monotonic()
+metrics.counter("c").add(1)
+thread = threading.Thread(target=lambda: metrics.configure(Config(clock=Slow())))
+thread.start()
+assert entered.wait(10)
+def child():
+    metrics.configure(Config())
+    metrics.counter("c").add(2)
+    assert metrics.query("c").sum == 2
+pid = in_child(child)
+good = ended_well(pid)
+leave.set()
+thread.join()
+print(good)
+"""
+    )
+    assert "True\n" == run_python(program, stderr=None, deadline=40)

@@ -264,3 +264,22 @@ def test_a_target_that_cannot_be_found_raises(sdk: MetricsSDK, target: Any) -> N
 
     with pytest.raises(DeclarationError):
         sdk.instrument(target, "t")
+
+
+def test_a_name_that_turns_out_not_to_be_there_does_not_break_the_import(
+    sdk: MetricsSDK, tmp_path: Any, monkeypatch: Any
+) -> None:
+    (tmp_path / "a_changed_library.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sdk.instrument("a_changed_library:gone", "t")
+    import a_changed_library  # type: ignore[import-not-found]
+
+    assert 1 == a_changed_library.x
+    del sys.modules["a_changed_library"]
+
+
+def test_only_callables_are_instrumented(sdk: MetricsSDK) -> None:
+    with pytest.raises(DeclarationError, match="not a callable"):
+        sdk.instrument("json:__name__", "t")
+    with pytest.raises(DeclarationError, match="cannot instrument"):
+        sdk.instrument("builtins:dict.get", "t")

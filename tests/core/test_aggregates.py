@@ -184,3 +184,14 @@ def test_the_later_of_two_last_values_wins_whichever_way_they_are_merged() -> No
 def test_subnormal_values_are_counted_with_the_smallest_normal() -> None:
     made = filled("exponential", [5e-324])
     assert [(-1071644673 >> (MAX_SCALE - made.scale()), 1)] == made.positive.items()
+
+
+def test_ranks_are_exact_and_the_ends_are_min_and_max() -> None:
+    explicit = new_aggregate("histogram", tuple(float(i) for i in range(1, 101)), 16)
+    explicit.fold([float(i) for i in range(1, 101)])
+    assert [float(q) for q in range(1, 101)] == [explicit.percentile(q) for q in range(1, 101)]
+    spread = filled("exponential", [-500.0, -5.0, 0.0, 0.001, 60.0])
+    assert (-500.0, 60.0) == (spread.percentile(0), spread.percentile(100))
+    negative = new_aggregate("histogram", None, 2)
+    negative.fold([-500.0, -5.0])
+    assert -5.0 == negative.percentile(100)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import collections
+import functools
+import signal
 import types
 from typing import Any
 
@@ -100,3 +102,34 @@ def test_whatever_comes_the_normal_form_is_sorted_hashable_encodable_and_stable(
     hash(identity(pairs))
     repr(pairs).encode()
     assert identity(pairs) == identity(normalise(dict(pairs)))
+
+
+def test_an_int_beyond_64_bits_becomes_text() -> None:
+    assert (("k", str(2**63)),) == normalise({"k": 2**63})
+    assert (("k", UNPRINTABLE),) == normalise({"k": 10**5000})
+
+
+@pytest.mark.parametrize("handler", ["function", "partial", "object"])
+def test_what_a_signal_handler_raises_passes_however_the_handler_is_made(handler: str) -> None:
+    class Interrupt(Exception):
+        pass
+
+    def interrupt(*args: object) -> None:
+        raise Interrupt
+
+    class Callable_:
+        def __call__(self, *args: object) -> None:
+            raise Interrupt
+
+    class Slow:
+        def __str__(self) -> str:
+            signal.raise_signal(signal.SIGUSR1)
+            return "slow"
+
+    made = {"function": interrupt, "partial": functools.partial(interrupt), "object": Callable_()}[handler]
+    before = signal.signal(signal.SIGUSR1, made)
+    try:
+        with pytest.raises(Interrupt):
+            normalise({"k": Slow()})
+    finally:
+        signal.signal(signal.SIGUSR1, before)

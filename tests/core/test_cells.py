@@ -235,3 +235,45 @@ def test_each_thread_records_into_a_shard_and_the_query_sees_them_all() -> None:
 
 def test_the_package_exports_what_it_lists() -> None:
     assert all(hasattr(metrics, name) for name in metrics.__all__)
+
+
+def test_a_bool_counts_as_a_float_whatever_came_before(sdk: MetricsSDK) -> None:
+    first, second = sdk.counter("a"), sdk.counter("b")
+    first.add(1)
+    first.add(True)
+    second.add(True)
+    second.add(1)
+    assert [(2.0, float)] * 2 == [(sdk.query(name).sum, type(sdk.query(name).sum)) for name in ("a", "b")]
+
+
+def test_attributes_and_names_that_raise_when_they_are_looked_at_do_not_reach_the_host(sdk: MetricsSDK) -> None:
+    class Ambiguous:
+        def __bool__(self) -> bool:
+            raise ValueError("ambiguous")
+
+    class Name(str):
+        __slots__ = ()
+
+        def __hash__(self) -> int:
+            raise RuntimeError("no")
+
+    sdk.counter("c").add(1, Ambiguous())  # type: ignore[arg-type]
+    sdk.record(Name("c"), 2)
+    with pytest.raises(LookupError), sdk.histogram("h").time(Ambiguous()):  # type: ignore[arg-type]
+        raise LookupError
+    assert (3, 1) == (sdk.query("c").sum, sdk.query("h").count)
+
+
+def test_handles_past_the_limit_are_one(sdk: MetricsSDK) -> None:
+    sdk = MetricsSDK(Config(background=False, max_series_per_instrument=5))
+    counter = sdk.counter("c")
+    for i in range(100):
+        counter.bind({"user": i}).add(1)
+    assert (100, True) == (sdk.query("c").sum, len(counter.bound) <= 6)
+
+
+def test_a_name_is_found_in_any_spelling_and_few_of_them_are_remembered() -> None:
+    sdk = MetricsSDK(Config(background=False, max_instruments=3))
+    for i in range(2**8):
+        sdk.record("".join(c.upper() if i >> k & 1 else c for k, c in enumerate("checkout")), 1)
+    assert (2**8, True) == (sdk.query("checkout").count, len(sdk.registry.directory.instruments) <= 13)
