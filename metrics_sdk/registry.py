@@ -61,8 +61,8 @@ class Home(Protocol):
     def new_table(self, description: Description) -> Table:
         """Return the table of an instrument, with the series that the SDK has of it already."""
 
-    def publish(self, table: Table) -> None:
-        """Show the table to readers."""
+    def publish(self, table: Table, replace: bool = False) -> None:
+        """Show the table to readers; in the place of one that is shown already only if told to replace it."""
 
     def retire(self, table: Table) -> None:
         """Give up an instrument's table for another one; its values become drops."""
@@ -160,14 +160,15 @@ class Registry:
             if self.home is not home:  # moved in the meantime, without this one
                 made.redirect(self.home.new_table(description))
                 self.home.publish(made.route.table)
-            self.directory.instruments[key] = made
+            self._spell(key, made)
             self._spell(description.name, made)
         return winner
 
     def _spell(self, name: str, instrument: Instrument) -> None:
         # A few spellings of each name are remembered; any other is found the slow way.
+        # Never in the place of another: a provisional instrument may have been settled in the meantime.
         if len(self.directory.instruments) < 4 * self.home.max_instruments:
-            self.directory.instruments[name] = instrument
+            self.directory.instruments.setdefault(name, instrument)
 
     def _settle(self, key: str, known: Instrument, wanted: Description) -> Instrument:
         """Give a provisional histogram the declaration that came after its first use."""
@@ -183,10 +184,10 @@ class Registry:
         else:
             made = _CLASSES[wanted.kind.name](table, ())
             self.declared[key] = made
-        self.home.publish(table)
-        for name in [name for name, found in list(self.directory.instruments.items()) if found is known]:
+        self.home.publish(table, replace=True)
+        spellings = [name for name, found in list(self.directory.instruments.items()) if found is known]
+        for name in {*spellings, key, wanted.name}:
             self.directory.instruments[name] = made
-        self._spell(wanted.name, made)
         self.home.retire(before)
         return made
 

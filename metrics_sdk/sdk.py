@@ -344,9 +344,13 @@ class MetricsSDK:
         empty = new_aggregate(description.kind.aggregation, description.boundaries, self.config.max_buckets)
         return Table(self._scope, description, empty, self.config.max_series_per_instrument, self._store.locks)
 
-    def publish(self, table: Table) -> None:
-        """Show the table to readers."""
-        self._tables[table.description.name.lower()] = table
+    def publish(self, table: Table, replace: bool = False) -> None:
+        """Show the table to readers; in the place of one that is shown already only if told to replace it."""
+        key = table.description.name.lower()
+        if replace:
+            self._tables[key] = table
+        else:
+            self._tables.setdefault(key, table)
 
     def retire(self, table: Table) -> None:
         """Give up an instrument's table for another one; its values become drops."""
