@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -13,7 +12,14 @@ from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.snapshot import Exporter
 
 
-@dataclass(frozen=True, kw_only=True)
+def _refuse(self: object, name: str, value: object = None) -> None:
+    raise AttributeError(f"a {type(self).__name__} cannot be changed: make another one to set {name}")
+
+
+def _shown(self: object) -> str:
+    return f"{type(self).__name__}({', '.join([f'{name}={value!r}' for name, value in vars(self).items()])})"
+
+
 class Export:
     """An exporter and how it is driven.
 
@@ -25,10 +31,13 @@ class Export:
     """
 
     exporter: Exporter
-    interval_seconds: float = 60.0
-    timeout_seconds: float = 30.0
-    queue_size: int = 2
-    name: str = ""
+    interval_seconds: float
+    timeout_seconds: float
+    queue_size: int
+    name: str
+
+    __setattr__ = __delattr__ = _refuse
+    __repr__ = _shown
 
     def __init__(
         self,
@@ -49,14 +58,15 @@ class Export:
         _check_seconds("Export.interval_seconds", interval_seconds)
         _check_seconds("Export.timeout_seconds", timeout_seconds)
         _check_whole("Export.queue_size", queue_size, 1)
-        object.__setattr__(self, "exporter", exporter)
-        object.__setattr__(self, "interval_seconds", float(interval_seconds))
-        object.__setattr__(self, "timeout_seconds", float(timeout_seconds))
-        object.__setattr__(self, "queue_size", queue_size)
-        object.__setattr__(self, "name", name or type(exporter).__name__)
+        vars(self).update(
+            exporter=exporter,
+            interval_seconds=float(interval_seconds),
+            timeout_seconds=float(timeout_seconds),
+            queue_size=queue_size,
+            name=name or type(exporter).__name__,
+        )
 
 
-@dataclass(frozen=True, kw_only=True)
 class Config:
     """How an SDK works. Every field has a default that suits a service.
 
@@ -79,44 +89,78 @@ class Config:
     `clock`: where time comes from.
     """
 
-    exporters: Sequence[Export | Exporter] = ()
-    resource: Mapping[str, Any] = field(default_factory=dict)
-    flush_interval_seconds: float = 1.0
-    window_seconds: float = 10.0
-    windows_kept: int = 6
-    max_series_per_instrument: int = 2000
-    max_instruments: int = 1000
-    max_buckets: int = 320
-    shards: int | Literal["auto"] = "auto"
-    map_locks: int = 16
-    background: bool = True
-    health_report_interval_seconds: float | None = None
-    shutdown_timeout_seconds: float = 5.0
-    clock: Clock = field(default_factory=SystemClock)
+    exporters: Sequence[Export]
+    resource: Mapping[str, Any]
+    flush_interval_seconds: float
+    window_seconds: float
+    windows_kept: int
+    max_series_per_instrument: int
+    max_instruments: int
+    max_buckets: int
+    shards: int | Literal["auto"]
+    map_locks: int
+    background: bool
+    health_report_interval_seconds: float | None
+    shutdown_timeout_seconds: float
+    clock: Clock
 
-    def __post_init__(self) -> None:
-        if isinstance(self.exporters, (str, Mapping)) or not isinstance(self.exporters, Sequence):
-            raise ConfigurationError(f"Config.exporters must be a list of exporters, not {self.exporters!r}")
-        exports = tuple([e if isinstance(e, Export) else Export(e) for e in self.exporters])
-        object.__setattr__(self, "exporters", exports)
-        if not isinstance(self.resource, Mapping) or not all(isinstance(key, str) for key in self.resource):
-            raise ConfigurationError(f"Config.resource must be a mapping with string keys, not {self.resource!r}")
-        object.__setattr__(self, "resource", MappingProxyType(dict(self.resource)))
-        _check_seconds("Config.flush_interval_seconds", self.flush_interval_seconds)
-        if self.window_seconds != 0:
-            _check_seconds("Config.window_seconds", self.window_seconds)
-        _check_whole("Config.windows_kept", self.windows_kept, 0)
-        _check_whole("Config.max_series_per_instrument", self.max_series_per_instrument, 1)
-        _check_whole("Config.max_instruments", self.max_instruments, 1)
-        _check_whole("Config.max_buckets", self.max_buckets, 2)
-        if self.shards != "auto":
-            _check_whole("Config.shards", self.shards, 1)
-        _check_whole("Config.map_locks", self.map_locks, 1)
-        if self.map_locks & (self.map_locks - 1):
-            raise ConfigurationError(f"Config.map_locks must be a power of two, not {self.map_locks}")
-        if self.health_report_interval_seconds is not None:
-            _check_seconds("Config.health_report_interval_seconds", self.health_report_interval_seconds)
-        _check_seconds("Config.shutdown_timeout_seconds", self.shutdown_timeout_seconds)
+    __setattr__ = __delattr__ = _refuse
+    __repr__ = _shown
+
+    def __init__(
+        self,
+        *,
+        exporters: Sequence[Export | Exporter] = (),
+        resource: Mapping[str, Any] | None = None,
+        flush_interval_seconds: float = 1.0,
+        window_seconds: float = 10.0,
+        windows_kept: int = 6,
+        max_series_per_instrument: int = 2000,
+        max_instruments: int = 1000,
+        max_buckets: int = 320,
+        shards: int | Literal["auto"] = "auto",
+        map_locks: int = 16,
+        background: bool = True,
+        health_report_interval_seconds: float | None = None,
+        shutdown_timeout_seconds: float = 5.0,
+        clock: Clock | None = None,
+    ) -> None:
+        if isinstance(exporters, (str, Mapping)) or not isinstance(exporters, Sequence):
+            raise ConfigurationError(f"Config.exporters must be a list of exporters, not {exporters!r}")
+        resource = {} if resource is None else resource
+        if not isinstance(resource, Mapping) or not all([isinstance(key, str) for key in resource]):
+            raise ConfigurationError(f"Config.resource must be a mapping with string keys, not {resource!r}")
+        _check_seconds("Config.flush_interval_seconds", flush_interval_seconds)
+        if window_seconds != 0:
+            _check_seconds("Config.window_seconds", window_seconds)
+        _check_whole("Config.windows_kept", windows_kept, 0)
+        _check_whole("Config.max_series_per_instrument", max_series_per_instrument, 1)
+        _check_whole("Config.max_instruments", max_instruments, 1)
+        _check_whole("Config.max_buckets", max_buckets, 2)
+        if shards != "auto":
+            _check_whole("Config.shards", shards, 1)
+        _check_whole("Config.map_locks", map_locks, 1)
+        if map_locks & (map_locks - 1):
+            raise ConfigurationError(f"Config.map_locks must be a power of two, not {map_locks}")
+        if health_report_interval_seconds is not None:
+            _check_seconds("Config.health_report_interval_seconds", health_report_interval_seconds)
+        _check_seconds("Config.shutdown_timeout_seconds", shutdown_timeout_seconds)
+        vars(self).update(
+            exporters=tuple([one if isinstance(one, Export) else Export(one) for one in exporters]),
+            resource=MappingProxyType(dict(resource)),
+            flush_interval_seconds=flush_interval_seconds,
+            window_seconds=window_seconds,
+            windows_kept=windows_kept,
+            max_series_per_instrument=max_series_per_instrument,
+            max_instruments=max_instruments,
+            max_buckets=max_buckets,
+            shards=shards,
+            map_locks=map_locks,
+            background=background,
+            health_report_interval_seconds=health_report_interval_seconds,
+            shutdown_timeout_seconds=shutdown_timeout_seconds,
+            clock=SystemClock() if clock is None else clock,
+        )
 
     @classmethod
     def from_env(cls, **given: Any) -> Config:

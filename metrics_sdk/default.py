@@ -6,7 +6,6 @@ before, bound ones and decorated functions included, goes on under the new one.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -64,9 +63,7 @@ def configure(config: Config) -> MetricsSDK:
         made = _put(config)
     if before is not None:
         if not before.config.exporters and before.health().received:
-            logging.getLogger("metrics_sdk").warning(
-                "configure() begins anew: what was recorded before it is not exported, for no exporter was configured then"
-            )
+            before.faults.report("configure", "configure() begins anew: what was recorded before had no exporter to go to")
         before.shutdown(before.config.shutdown_timeout_seconds)
     return made
 

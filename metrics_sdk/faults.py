@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Mapping
 
 from metrics_sdk.clock import Clock
 
-logger = logging.getLogger("metrics_sdk")
-
+LOGGER = "metrics_sdk"
 LOG_INTERVAL_SECONDS = 60.0
 
 
@@ -31,9 +29,11 @@ class Faults:
         count = self._counts[kind]
         more = f" ({count - logged[1]} times since this was last logged)" if logged is not None else ""
         self._logged[kind] = (now, count)
+        import logging  # 3 ms, and not before something is wrong
+
         try:
             cause = f": {type(error).__name__}: {error}" if error is not None else ""
-            logger.warning("%s%s%s", what, cause, more)
+            logging.getLogger(LOGGER).warning("%s%s%s", what, cause, more)
         except Exception as unloggable:  # an error whose text cannot be had, a handler that raises
             self._counts[f"logging:{type(unloggable).__name__}"] += 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from metrics_sdk.core.reasons import REASONS, REDECLARED
 from metrics_sdk.core.table import Table
@@ -13,8 +13,7 @@ from metrics_sdk.snapshot import Metric, Point
 PREFIX = "metrics_sdk."
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExporterHealth:
+class ExporterHealth(NamedTuple):
     """How one exporter is doing.
 
     `state`: "idle", "exporting", "hanging" (overran its timeout and has not returned), "backing_off", "open" (several failures
@@ -35,8 +34,7 @@ class ExporterHealth:
     last_error: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class InstrumentHealth:
+class InstrumentHealth(NamedTuple):
     """The accounting of one instrument: `received == merged + sum(dropped.values()) + pending` when nothing is under way."""
 
     received: int
@@ -46,8 +44,7 @@ class InstrumentHealth:
     series: int
 
 
-@dataclass(frozen=True, kw_only=True)
-class Health:
+class Health(NamedTuple):
     """The accounting of an SDK, and how its parts are doing.
 
     `received == merged + sum(dropped.values()) + pending` whenever nothing is under way. `contended`: records that found their
@@ -69,7 +66,7 @@ class Health:
     flusher_running: bool
     shut_down: bool
     faults: Mapping[str, int]
-    exporters: Mapping[str, ExporterHealth] = field(default_factory=dict)
+    exporters: Mapping[str, ExporterHealth]
 
 
 def account(

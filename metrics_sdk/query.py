@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
 from metrics_sdk.core import aggregates as core
@@ -168,6 +167,8 @@ def merged_recent(table: Table, chosen: Iterable[Series], store: AggregateMap, s
 
 def unknown(name: object, known: Mapping[str, object]) -> UnknownInstrument:
     """Return the error for a name that is not known, with the names that come close."""
+    import difflib  # 1 ms, and not before something is wrong
+
     close = [repr(match) for match in difflib.get_close_matches(str(name), list(known), n=3)]
     hint = f"did you mean {' or '.join(close)}?" if close else "nothing was declared or recorded under it"
     return UnknownInstrument(f"no instrument is called {name!r}: {hint}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import logging
 import os
 import sys
 import threading
@@ -25,7 +24,7 @@ from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.exporting import ExportWorker, Job
-from metrics_sdk.faults import Faults
+from metrics_sdk.faults import LOGGER, Faults
 from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics
 from metrics_sdk.query import Aggregate, matching, merged_recent, merged_total, unknown, value_of
@@ -34,8 +33,6 @@ from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point, Snapshot
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
-
-logger = logging.getLogger("metrics_sdk")
 
 OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
 
@@ -68,8 +65,7 @@ class MetricsSDK:
         )
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
-        exports = [export for export in config.exporters if isinstance(export, Export)]
-        self._workers = [ExportWorker(export, config.clock, self.faults) for export in _distinct(exports)]
+        self._workers = [ExportWorker(export, config.clock, self.faults) for export in _distinct(config.exporters)]
         self._tables: dict[str, Table] = {}
         self._retired: list[Table] = []
         self._reset_process_state()
@@ -304,7 +300,7 @@ class MetricsSDK:
             self._shutting_down = None
             self._shut_down.open()
             atexit.unregister(self._at_exit)
-        self._report(logging.DEBUG, "final ")
+        self._report("DEBUG", "final ")
         return self._shutdown_result
 
     def _shutdown(self, deadline: float) -> bool:
@@ -410,7 +406,7 @@ class MetricsSDK:
         self._export_due(started)
         if config.health_report_interval_seconds is not None and started >= self._report_due:
             self._report_due = started + config.health_report_interval_seconds
-            self._report(logging.INFO, "")
+            self._report("INFO", "")
         now = self._clock.monotonic()
         self._flush_seconds += now - started
         next_pass = max(started + config.flush_interval_seconds, now)
@@ -433,7 +429,10 @@ class MetricsSDK:
         tables = list(self._tables.values())
         return sum([int(series.current().merged) for table in tables for series in in_slices(list(table.series.values()))])
 
-    def _report(self, level: int, which: str) -> None:
+    def _report(self, level_name: str, which: str) -> None:
+        import logging  # 3 ms, which importing this package need not take
+
+        logger, level = logging.getLogger(LOGGER), getattr(logging, level_name)
         if logger.isEnabledFor(level):
             health = self.health()
             logger.log(

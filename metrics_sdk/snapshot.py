@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 #: Attributes in normal form: sorted by key. Values are str, bool, int, float, or tuples of these.
 Attributes = tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ExplicitBuckets:
+class ExplicitBuckets(NamedTuple):
     """A histogram with given boundaries. `bucket_counts` has one entry more than `boundaries`; bucket `i` holds the values
     in `(boundaries[i - 1], boundaries[i]]`. `min` and `max` are None where `count` is 0.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # as everybody calls it; no one counts entries of this tuple
     sum: float
     min: float | None
     max: float | None
@@ -24,14 +22,13 @@ class ExplicitBuckets:
     bucket_counts: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ExponentialBuckets:
+class ExponentialBuckets(NamedTuple):
     """A base-2 exponential histogram. `positive` and `negative` are (bucket, count) of the buckets in use, ascending; bucket
     `i` holds absolute values in `(base**i, base**(i + 1)]` with `base = 2 ** (2 ** -scale)`. `min` and `max` are None where
     `count` is 0.
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # as everybody calls it; no one counts entries of this tuple
     sum: float
     min: float | None
     max: float | None

@@ -114,9 +114,14 @@ class AggregateMap:
 
     def _close(self, series: Series) -> None:
         # Stored first, then moved in the series: an interruption in between makes it be stored again, which changes nothing.
+        generation = self._scope.generation
         state = series.current()
         if state.open is not None:
-            self._windows[id(series.lock)].put(state.window, series, state.open)
+            windows = self._windows[id(series.lock)]
+            windows.put(state.window, series, state.open)
+            if self._scope.generation != generation:
+                windows.clear()  # forked in the meantime: it is the parent's
+                return
             series.close_window(state.open)
         self._scope.opened.pop(series, None)
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import replace
 
 from metrics_sdk import default
 from metrics_sdk.clock import ManualClock
@@ -88,9 +87,9 @@ def isolated(config: Config | None = None) -> Iterator[IsolatedMetrics]:
     before = default.current()
     registry = before.registry
     known = set(registry.declared)
-    config = replace(
-        config if config is not None else Config(), background=False, clock=clock, exporters=[Export(exporter, name="memory")]
-    )
+    given = vars(config if config is not None else Config())
+    exports = [Export(exporter, name="memory")]
+    config = Config(**{**given, "background": False, "clock": clock, "exporters": exports})
     sdk = default.replace_current(config)
     try:
         yield IsolatedMetrics(sdk, clock, exporter)

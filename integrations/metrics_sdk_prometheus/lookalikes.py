@@ -5,8 +5,6 @@ Prometheus takes one sample per series and scrape, so what looks alike has to be
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Point
 
 from .labels import Labels
@@ -53,8 +51,7 @@ def _sum(one: Point, other: Point) -> Point:
 def _explicit(a: ExplicitBuckets, b: ExplicitBuckets) -> ExplicitBuckets:
     if a.boundaries != b.boundaries:
         return b
-    return replace(
-        b,
+    return b._replace(
         count=a.count + b.count,
         sum=a.sum + b.sum,
         min=_least(a.min, b.min),
@@ -64,8 +61,7 @@ def _explicit(a: ExplicitBuckets, b: ExplicitBuckets) -> ExplicitBuckets:
 
 def _exponential(a: ExponentialBuckets, b: ExponentialBuckets) -> ExponentialBuckets:
     scale = min(a.scale, b.scale)
-    return replace(
-        b,
+    return b._replace(
         count=a.count + b.count,
         sum=a.sum + b.sum,
         min=_least(a.min, b.min),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from librt.vecs import vec
 
 INT64_MAX: Final = 9223372036854775807
+SMALL: Final = 1 << 60  # two of these cannot overflow, and mypyc compares with it in one instruction
 FLOAT_MAX: Final = 1.7976931348623157e308
 
 
@@ -104,6 +105,10 @@ class Sum(Aggregate):
     def add_int(self, n: i64) -> bool:
         """Store an integer, exactly."""
         ints = self.ints
+        if -SMALL < n < SMALL and -SMALL < ints < SMALL:
+            self.ints = ints + n
+            self.count += 1
+            return True
         if n >= 0:
             if ints > INT64_MAX - n:
                 return self._spill(n)

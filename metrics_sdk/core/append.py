@@ -71,10 +71,14 @@ class AppendCell(Cell):
             (kind is float and value - value == 0.0)  # type: ignore[operator]
             or (kind is int and -_INT64_MAX <= value <= _INT64_MAX)  # type: ignore[operator]
         ) and value >= self.lowest:  # type: ignore[operator]
-            pending = self.pending
-            pending.append(value)
-            if self not in self.dirty or not len(pending) & 1023:
-                self._listed(pending)
+            try:
+                pending = self.pending
+                pending.append(value)
+                if self not in self.dirty or not len(pending) & 1023:
+                    self._listed(pending)
+            except BaseException:  # a signal handler's: the value may be in already, so a drain must look here
+                self.dirty[self] = None
+                raise
         else:
             self._record_slowly(value)
 
@@ -100,10 +104,13 @@ class AppendCell(Cell):
             return
         self.dirty[self] = None
         if len(pending) >= FOLD_AT and not self.take() and len(pending) >= CAP:
-            pending.pop()  # any one value: they are counted, not told apart
-            next(self.full)
+            # Takes are held up: until one succeeds, values are counted instead of kept, at no cost to the common case.
+            self.__dict__["record"] = self._count_excess
         if not scope.running:
             scope.start()
+
+    def _count_excess(self, value: SupportsFloat) -> None:
+        next(self.full)
 
     def drop(self, reason: int) -> None:
         """Count one value as dropped."""
@@ -118,6 +125,7 @@ class AppendCell(Cell):
             if not exclusively(self.series.lock, self._take):
                 return False
             left -= LARGEST_BATCH
+        self.__dict__.pop("record", None)
         return True
 
     def _take(self) -> None:

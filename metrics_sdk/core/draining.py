@@ -23,9 +23,9 @@ def take_slice(scope: Scope, cells: list[Cell], at: int, seconds: float, busy: l
     while at < n:
         cell = cells[at]
         at += 1
-        dirty.pop(cell, None)
         taken = False
         try:
+            dirty.pop(cell, None)
             taken = cell.take()
         finally:
             if not taken:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from decimal import Decimal
-from fractions import Fraction
+from typing import Final
+
+# By module and class. None can exist where its module was never imported, so none is imported here.
+_OTHERS: Final = (("decimal", ("Decimal",)), ("fractions", ("Fraction",)), ("numpy", ("number", "bool_")))
 
 
 def to_float(value: object) -> float | None:
@@ -14,13 +16,20 @@ def to_float(value: object) -> float | None:
     other class would run foreign code.
     """
     try:
-        if isinstance(value, (int, float)) or type(value) is Decimal or type(value) is Fraction or _is_numpy(value):
+        if isinstance(value, (int, float)) or _is_other(value):
             return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, ArithmeticError):
         return None
     return None
 
 
-def _is_numpy(value: object) -> bool:
-    numpy = sys.modules.get("numpy")  # a NumPy scalar cannot exist where NumPy was never imported
-    return numpy is not None and isinstance(value, (numpy.number, numpy.bool_))
+def _is_other(value: object) -> bool:
+    for module_name, classes in _OTHERS:
+        module = sys.modules.get(module_name)
+        if module is not None:
+            for name in classes:
+                number = getattr(module, name, None)
+                # NumPy's scalars are subclasses of these; of the others a subclass could have methods of its own.
+                if number is not None and (isinstance(value, number) if module_name == "numpy" else type(value) is number):
+                    return True
+    return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -53,5 +52,5 @@ def _lines(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
 def _values(metric: Metric, point: Point) -> dict[str, Any]:
     value = point.value
     if isinstance(value, (ExplicitBuckets, ExponentialBuckets)):
-        return {field.name: getattr(value, field.name) for field in fields(value)}
+        return value._asdict()
     return {"value": value}
