@@ -33,9 +33,9 @@ class Windows:
             window[series] = (*stored, closed)
 
     def of(self, series: Series, after: float, until: float) -> Iterator[tuple[float, Aggregate]]:
-        """Yield (start, aggregate) of the windows that start between `after` and `until` (exclusive), in order."""
+        """Yield (start, aggregate) of the windows that start after `after` and not after `until`, in order."""
         if self._by_start is not None:
-            for start in self._by_start.irange(after, until, inclusive=(False, False)):
+            for start in self._by_start.irange(after, until, inclusive=(False, True)):
                 for aggregate in self._by_start[start].get(series, ()):
                     yield start, aggregate
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import pytest
@@ -48,7 +47,7 @@ def test_a_configuration_is_frozen_and_its_resource_a_copy() -> None:
     config = Config(resource=resource)
     resource["service.name"] = "other"
     assert {"service.name": "shop"} == config.resource
-    with pytest.raises(dataclasses.FrozenInstanceError):
+    with pytest.raises(AttributeError, match="cannot be changed"):
         config.shards = 2  # type: ignore[misc]
 
 
@@ -64,5 +63,4 @@ def test_the_environment_is_read_by_from_env_alone_and_arguments_win(monkeypatch
 
 def test_an_exporter_alone_is_exported_with_defaults() -> None:
     export = Config(exporters=[MemoryExporter()]).exporters[0]
-    assert isinstance(export, Export)
     assert ("MemoryExporter", 60.0) == (export.name, export.interval_seconds)

@@ -85,38 +85,46 @@ class AppendCell(Cell):
     def _record_slowly(self, value: SupportsFloat) -> None:
         # slow path: numbers of other types, and what is dropped
         number = to_float(value)
-        pending = self.pending
         if number is None:
-            pending.append(DROPS[INVALID_VALUE])
+            self.drop(INVALID_VALUE)
         elif number - number != 0.0:
-            pending.append(DROPS[NON_FINITE])
+            self.drop(NON_FINITE)
         elif number < self.lowest:
-            pending.append(DROPS[NEGATIVE])
+            self.drop(NEGATIVE)
         else:
-            pending.append(number)
-        self._listed(pending)
+            self._append(number)
+
+    def _append(self, item: Any) -> None:
+        try:
+            pending = self.pending
+            pending.append(item)
+            self._listed(pending)
+        except BaseException:
+            self.dirty[self] = None
+            raise
+
+    def drop(self, reason: int) -> None:
+        """Count one value as dropped."""
+        self._append(DROPS[reason])
 
     def _listed(self, pending: list[Any]) -> None:
         # slow path: first value since the last take, or FOLD_AT values without one, or the SDK was shut down
         scope = self.series.scope
         if scope.is_closed():
-            self.take()
+            if not self.take():
+                self.dirty[self] = None
             return
         self.dirty[self] = None
         if len(pending) >= FOLD_AT and not self.take() and len(pending) >= CAP:
             # Takes are held up: until one succeeds, values are counted instead of kept, at no cost to the common case.
             self.__dict__["record"] = self._count_excess
+            if len(self.pending) < CAP:  # one has, just now
+                self.__dict__.pop("record", None)
         if not scope.running:
             scope.start()
 
     def _count_excess(self, value: SupportsFloat) -> None:
         next(self.full)
-
-    def drop(self, reason: int) -> None:
-        """Count one value as dropped."""
-        pending = self.pending
-        pending.append(DROPS[reason])
-        self._listed(pending)
 
     def take(self) -> bool:
         """Move what was recorded into the series. False: somebody else is at it, or this thread is, further up."""
@@ -172,6 +180,7 @@ class AppendCell(Cell):
         """Forget what a forked parent had recorded."""
         self.pending = []
         self.full = repeat(None, sys.maxsize)
+        self.__dict__.pop("record", None)
 
     def excess(self) -> int:
         """Return how many values were dropped because the list was at its cap."""

@@ -25,6 +25,8 @@ MODULES = ("core.append", "core.instruments", "core.kinds", "core.table", "store
 
 _numbers = count()
 
+codes: list[CodeType] = []  # of all functions loaded, for the explorer to take
+
 
 class Edit(NamedTuple):
     """Text of a module, which must occur exactly once, and what takes its place."""
@@ -39,8 +41,8 @@ SMALL = (
     Edit("core.append", "FOLD_AT: Final = 1024", "FOLD_AT: Final = 8"),
     Edit("core.append", "not len(pending) & 1023", "not len(pending) & 7"),
     Edit("core.append", "LARGEST_BATCH: Final = 8192", "LARGEST_BATCH: Final = 12"),
-    Edit("core.append", "CAP: Final = 1 << 20", "CAP: Final = 24"),
-    Edit("store", "SLICE_SECONDS = 0.00045", "SLICE_SECONDS = 60.0"),  # no step depends on how fast the machine is
+    Edit("core.append", "CAP: Final = 1 << 20", "CAP: Final = 32"),
+    Edit("slices", "SLICE_SECONDS = 0.00045", "SLICE_SECONDS = 60.0"),  # no step depends on how fast the machine is
 )
 
 
@@ -84,7 +86,16 @@ class _Finder:
             text = text.replace(edit.old, edit.new)
             self.left.remove(edit)
         text = re.sub(r"(?m)^(\s*(?:from|import) )metrics_sdk\b", rf"\g<1>{self.package}", text)
-        return compile(text, str(file), "exec", dont_inherit=True)
+        made = compile(text, str(file), "exec", dont_inherit=True)
+        codes.extend(_within(made))
+        return made
+
+
+def _within(code: CodeType) -> Iterable[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _within(constant)
 
 
 def load(edits: Iterable[Edit] = ()) -> Core:

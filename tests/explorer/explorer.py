@@ -6,22 +6,23 @@ import dis
 import random
 import sys
 import threading
+from _thread import get_ident
 from collections.abc import Callable, Sequence
 from types import CodeType, FrameType
 from typing import Any
 
-from schedules_core_copy import SOURCES
+from schedules_core_copy import SOURCES, codes
 
 PATIENCE_SECONDS = 20.0  # for threads that should be done at once
 
-# CPython looks for signals, and so for what their handlers raise, after calls, at the start of a function and in loops.
+# CPython runs signal handlers, and raises what they raise, after calls, at the start of a function and in loops.
 _CHECKED_AFTER = frozenset(("CALL", "CALL_KW", "CALL_FUNCTION_EX", "RESUME"))
 _CHECKED_AT = frozenset(("JUMP_BACKWARD",))
 
 _FOLDER = str(SOURCES)
 _names: dict[CodeType, list[str]] = {}
 
-Visit = Callable[[FrameType, bool], None]
+Visit = Callable[[FrameType], bool]  # returns whether that was all
 
 
 class Broken(AssertionError):
@@ -39,59 +40,100 @@ def _names_of(code: CodeType) -> list[str]:
     return names
 
 
-def traced(operation: Callable[[], object], visit: Visit) -> None:
-    """Run `operation`; call `visit(frame, checked)` before each opcode of the core. What it raises is raised there."""
-    last: dict[int, str] = {}
+def traced(operation: Callable[[], object], visit: Visit, signals: bool = False) -> None:
+    """Run `operation`; call `visit(frame)` before each opcode of the core. What it raises is raised there.
 
-    def step(frame: FrameType, event: str, _arg: object) -> Any:
-        if event == "opcode":
-            name = _names_of(frame.f_code)[frame.f_lasti]
-            previous = last.get(id(frame))
-            last[id(frame)] = name
-            visit(frame, previous in _CHECKED_AFTER or name in _CHECKED_AT)
-        return step
+    `signals`: only before those where a signal handler can run.
+    """
+    last: dict[int, str] = {}  # by frame, the opcode before
 
-    def enter(frame: FrameType, _event: str, _arg: object) -> Any:
-        if not frame.f_code.co_filename.startswith(_FOLDER):
-            return None
-        last[id(frame)] = "RESUME"
-        frame.f_trace_lines = False
-        frame.f_trace_opcodes = True
-        return step
+    def visit_for_signals(frame: FrameType) -> bool:
+        names, at = _names_of(frame.f_code), frame.f_lasti
+        name = names[at]
+        previous = "RESUME" if at and names[at - 2] == "RESUME" else last.get(id(frame)) if at else None
+        last[id(frame)] = name
+        return (previous in _CHECKED_AFTER or name in _CHECKED_AT) and visit(frame)
 
-    before = sys.gettrace()
-    sys._getframe().f_trace_opcodes = True  # from 3.12 on, opcodes are traced if some frame asked for it beforehand
-    sys.settrace(enter)
-    try:
-        operation()
-    finally:
-        sys.settrace(before)
+    _trace(operation, visit_for_signals if signals else visit)
 
 
-def interrupted(operation: Callable[[], object], plan: Sequence[tuple[int, Callable[[], object]]], raising: bool) -> list[str]:
-    """Run `operation`; before its opcode number n do what `plan` has for n; return where that was.
+if sys.version_info >= (3, 12):
+    # `sys.settrace` crashes 3.12.1 where it is switched on and off so often, and passes over opcodes on 3.13.0.
+    _visits: dict[int, Visit] = {}  # by thread
+    _tool = next(number for number in (4, 3, 5) if sys.monitoring.get_tool(number) is None)
+    sys.monitoring.use_tool_id(_tool, "schedule explorer")
 
-    `raising`: count only the places where an exception can come in.
+    def _instruction(_code: CodeType, _offset: int) -> None:
+        visit = _visits.get(get_ident())
+        if visit is not None and visit(sys._getframe(1)):
+            del _visits[get_ident()]
+
+    sys.monitoring.register_callback(_tool, sys.monitoring.events.INSTRUCTION, _instruction)
+
+    def _untraced(action: Callable[[], object]) -> None:
+        visit = _visits.pop(get_ident())
+        action()
+        _visits[get_ident()] = visit
+
+    def _trace(operation: Callable[[], object], visit: Visit) -> None:
+        for code in codes:
+            sys.monitoring.set_local_events(_tool, code, sys.monitoring.events.INSTRUCTION)
+        codes.clear()
+        _visits[get_ident()] = visit
+        try:
+            operation()
+        finally:
+            _visits.pop(get_ident(), None)
+
+else:
+
+    def _untraced(action: Callable[[], object]) -> None:
+        action()  # what a trace function calls is not traced
+
+    def _trace(operation: Callable[[], object], visit: Visit) -> None:
+        def step(frame: FrameType, event: str, _arg: object) -> Any:
+            if event == "opcode" and visit(frame):
+                sys.settrace(None)
+            return step
+
+        def enter(frame: FrameType, _event: str, _arg: object) -> Any:
+            if not frame.f_code.co_filename.startswith(_FOLDER):
+                return None
+            frame.f_trace_lines = False
+            frame.f_trace_opcodes = True
+            return step
+
+        before = sys.gettrace()
+        sys.settrace(enter)
+        try:
+            operation()
+        finally:
+            sys.settrace(before)
+
+
+def interrupted(
+    operation: Callable[[], object], plan: Sequence[tuple[int, Callable[[], object]]], signals: bool, places: list[str]
+) -> None:
+    """Run `operation`; before its opcode number n do what `plan` has for n, and add to `places` where that was.
+
+    `signals`: count only the opcodes before which a signal handler can run.
     """
     left = sorted(plan, key=lambda item: item[0], reverse=True)
-    places: list[str] = []
+    following = left[-1][0]
     seen = 0
 
-    def visit(frame: FrameType, checked: bool) -> None:
-        nonlocal seen
-        if raising and not checked:
-            return
+    def visit(frame: FrameType) -> bool:
+        nonlocal seen, following
         seen += 1
-        while left and left[-1][0] < seen:
+        while following < seen:
             _at, action = left.pop()
+            following = left[-1][0] if left else sys.maxsize
             code = frame.f_code
             places.append(f"{code.co_name}:{frame.f_lineno} {_names_of(code)[frame.f_lasti]}")
-            if not left:
-                sys.settrace(None)
-            action()
+            _untraced(action)
+        return not left
 
-    traced(operation, visit)
-    return places
+    traced(operation, visit, signals)
 
 
 class Interleaving:
@@ -126,7 +168,7 @@ class Interleaving:
     def _live(self, me: int) -> None:
         self._wait(me)
         try:
-            traced(self._operations[me], lambda _frame, _checked: self._visit(me))
+            traced(self._operations[me], lambda _frame: self._visit(me))
         except BaseException as error:
             self.errors.append(error)
         finally:
@@ -134,12 +176,13 @@ class Interleaving:
             if self._alive:
                 self._turns[min(self._alive)].release()
 
-    def _visit(self, me: int) -> None:
+    def _visit(self, me: int) -> bool:
         self.steps[me] += 1
         chosen = self._choose(me, self.steps)
         if chosen != me and chosen in self._alive:
             self._turns[chosen].release()
             self._wait(me)
+        return False
 
     def _wait(self, me: int) -> None:
         if not self._turns[me].acquire(timeout=PATIENCE_SECONDS):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from threading import get_ident
 from typing import Any
 
 from schedules_explorer import Broken, Interrupt
@@ -45,7 +46,7 @@ class World:
         self.core = core
         self.clock = core.clock.ManualClock(1000.0)
         self.scope = core.scope.Scope(shards, windows, self._start, self.clock.time, None)
-        self.map = core.store.AggregateMap(self.scope, self.clock, 1, WINDOW_SECONDS if windows else 0.0, 100)
+        self.map = core.store.AggregateMap(self.scope, self.clock, 1, WINDOW_SECONDS if windows else 0.0, 100, 0.0)
         described = core.table.Description("x", getattr(core.kinds, kind), "", "", None, "", "")
         self.table = core.table.Table(self.scope, described, empty or ledger(core), 100, self.map.locks)
         verb = {"COUNTER": "Counter", "GAUGE": "Gauge", "HISTOGRAM": "Histogram"}[kind]
@@ -58,6 +59,10 @@ class World:
         self.operation_ended = 0  # the serial number then
         self.uncertain = 0  # values that may be missing: the operation's own, if an exception or a fork came in
         self.refuses = False  # whether values may be dropped: at the cap, or after shutdown
+        self.number: Any = int  # the type of the values
+        self.forked = False
+        self.gone = False  # whether there is nothing to check any more
+        self.threads: dict[int, set[int]] = {}  # the values that each thread recorded, where several run at a time
 
     def _start(self) -> None:
         self.scope.running = True
@@ -73,7 +78,12 @@ class World:
         """Record the next value."""
         self.serial += 1
         self.given.setdefault(_pairs(attributes), []).append(self.serial)
-        self.instrument.put(self.serial, attributes)
+        self.instrument.put(self.number(self.serial), attributes)
+
+    def add_on_thread(self, attributes: dict[str, Any] | None = None) -> None:
+        """Record the next value, as one of several threads that run at a time."""
+        self.threads.setdefault(get_ident(), set()).add(self.serial + 1)
+        self.add(attributes)
 
     def drop(self) -> None:
         """Record what cannot be counted."""
@@ -97,16 +107,27 @@ class World:
         """Take everything; what is being taken already is left."""
         self.map.drain(timeout=-1.0)
 
-    def fork(self) -> None:
-        """Become the child: what was recorded until now is the parent's. The operation goes on, in the parent as well."""
+    def fork(self, goes_on: bool) -> None:
+        """Become the child: what was recorded until now is the parent's. If the operation `goes_on` (it was the thread that
+        forked which it belongs to), its own value may count in the child as well.
+        """
         self.scope.forked()
         self.map.forked()
+        self.forked = True
         self.given.clear()
-        self.drops = 0
-        if self.operating is not None:
+        self.drops = int(goes_on and self.drops > 0 and self.operating is None)
+        if not goes_on:
+            self.operating = None
+        elif self.operating is not None:
             pairs, value = self.operating
             self.given[pairs] = [value]
-        self.uncertain = 1
+        self.uncertain = int(goes_on)
+
+    def revive(self) -> None:
+        """In a child: record a value into every series, which brings out what the parent left in its cell."""
+        if self.forked:
+            for series in self._all():
+                self.add(dict(series.attributes))
 
     def ended(self, error: BaseException | None) -> None:
         """The operation is over."""
@@ -131,6 +152,17 @@ class World:
         if self.scope.dirty:
             raise Broken("left on the dirty list")
         self._check_account(pending)
+        if not self.scope.is_closed():
+            self._check_next()
+
+    def _check_next(self) -> None:
+        """What is recorded next is merged by the next drain."""
+        before = sum(series.current().merged for series in self._all())
+        for series in self._all():
+            self.add(dict(series.attributes))
+        self.drain()
+        if sum(series.current().merged for series in self._all()) != before + len(self._all()):
+            raise Broken("what is recorded next is not merged by the next drain")
 
     def _all(self) -> list[Any]:
         return list(self.table.series.values())
@@ -204,13 +236,23 @@ class World:
         allowed = {0} if not missing else {self.operating[1] if self.operating else 0}
         if absent not in allowed:
             raise Broken(f"the sum is wrong by {absent}")
+        if hasattr(total, "last") and not pending:
+            own = self.operating[1] if self.operating else 0
+            if total.last not in {own, max(set(given) - {own})}:
+                raise Broken(f"out of order: the last of {given} is said to be {total.last}")
         buckets = total.bucket_counts() if hasattr(total, "bucket_counts") else None
         if buckets is not None and sum(buckets) != total.count:
             raise Broken(f"the buckets hold {sum(buckets)} of {total.count} values")
         return missing
 
     def _check_order(self, held: list[int]) -> None:
-        """In the order of recording; what came while the operation ran may be before or after its own value."""
+        """In the order of recording, on each thread; what came while the operation ran may be before or after its value."""
+        if self.threads:
+            for mine in self.threads.values():
+                of_thread = [value for value in held if value in mine]
+                if of_thread != sorted(of_thread):
+                    raise Broken(f"out of order: {of_thread}")
+            return
         own = self.operating[1] if self.operating else 0
         others = [value for value in held if value != own]
         if others != sorted(others):
