@@ -409,13 +409,13 @@ def interleave(core: Any, threads: Threads, choose: Callable[[int, list[int]], i
 
 
 def walk_two(core: Any, threads: Threads, every: int) -> int:
-    """Two threads: 0 pauses before each `every`-th of its opcodes, 1 runs and pauses before each of its own, 0 runs to its end,
-    1 to its own. Return how many schedules that were.
+    """Two threads: 0 pauses before every `every`-th of its opcodes, 1 begins and pauses before every fifth of its own, 0 runs to
+    its end, then 1. Return how many schedules that were.
     """
     steps = interleave(core, threads, lambda running, _steps: running, "one after the other")
     schedules = 0
     for first in range(0, steps[0], every):
-        for second in count(first % 3, 3):
+        for second in count(first % 5, 5):
             taken = interleave(core, threads, one_pause_each(first, second), f"pauses at {first} and {second}")
             schedules += 1
             if taken[1] <= second:

@@ -69,7 +69,6 @@ FIRST_RECORDS = [first_record, record_of_another_type, record_with_attributes_ne
 LATER_RECORDS = [
     next_record,
     record_that_takes,
-    record_that_takes_drops_too,
     drop,
     record_into_a_shard,
     record_with_attributes_as_before,
@@ -91,7 +90,7 @@ DRAINS = [drain, drain_of_shards, drain_that_opens_a_window, drain_that_closes_a
 
 @pytest.mark.slow
 def test_an_exception_in_a_record_costs_at_most_that_record(core: Any) -> None:
-    assert walk(core, LATER_RECORDS, [an_exception]) > 150
+    assert walk(core, [*LATER_RECORDS, record_that_takes_drops_too], [an_exception]) > 150
 
 
 def test_an_exception_in_a_first_record_leaves_no_value_where_no_drain_looks(core: Any) -> None:
@@ -113,7 +112,7 @@ def test_an_exception_in_a_drain_leaves_every_cell_taken_or_listed(core: Any) ->
 
 @pytest.mark.slow
 def test_a_handler_that_records_loses_nothing_whatever_record_it_interrupts(core: Any) -> None:
-    assert walk(core, [*LATER_RECORDS, *FIRST_RECORDS], [many_records]) > 2000
+    assert walk(core, [*LATER_RECORDS, *FIRST_RECORDS], [many_records]) > 1500
 
 
 @pytest.mark.slow
@@ -123,12 +122,12 @@ def test_a_handler_that_records_loses_nothing_whatever_take_it_interrupts(core: 
 
 @pytest.mark.slow
 def test_a_handler_that_drains_merges_nothing_twice(core: Any) -> None:
-    assert walk(core, [first_record, *LATER_RECORDS, *TAKES, drain], [a_drain]) > 4000
+    assert walk(core, [first_record, *LATER_RECORDS, *TAKES], [a_drain]) > 2000
 
 
 @pytest.mark.slow
 def test_another_thread_records_and_drains_in_the_middle_of_a_record(core: Any) -> None:
-    assert walk(core, [*LATER_RECORDS, *FIRST_RECORDS], [records_and_a_drain_elsewhere]) > 1500
+    assert walk(core, [*LATER_RECORDS, *FIRST_RECORDS], [records_and_a_drain_elsewhere]) > 1200
 
 
 @pytest.mark.slow
@@ -153,12 +152,12 @@ def test_two_events_in_one_operation_lose_nothing(core: Any) -> None:
 
 @pytest.mark.slow
 def test_a_fork_inside_a_record_or_a_take_leaves_the_parents_values_to_the_parent(core: Any) -> None:
-    assert walk(core, [first_record, *LATER_RECORDS, *TAKES], [a_fork]) > 400
+    assert walk(core, [first_record, *LATER_RECORDS, record_that_takes_drops_too, *TAKES], [a_fork]) > 400
 
 
 @pytest.mark.slow
 def test_a_child_starts_without_values_that_another_thread_was_recording_or_taking(core: Any) -> None:
-    assert walk(core, [*LATER_RECORDS, *TAKES], [a_fork_on_another_thread]) > 3000
+    assert walk(core, [*LATER_RECORDS, *TAKES], [a_fork_on_another_thread]) > 2500
 
 
 @pytest.mark.slow
@@ -262,7 +261,7 @@ def test_sums_and_buckets_are_right_after_every_interruption(core: Any) -> None:
 @pytest.mark.slow
 def test_a_gauge_shows_the_value_set_last(core: Any) -> None:
     gauge = _with(core, core.aggregates.LastValue(), "GAUGE", windows=False)
-    assert walk(core, [gauge], [many_records, records_and_a_drain_elsewhere]) > 700
+    assert walk(core, [gauge], [records_and_a_drain_elsewhere]) > 300
 
 
 # ---- threads, opcode by opcode --------------------------------------------------------------------------------------
@@ -279,17 +278,17 @@ def test_two_threads_that_pause_anywhere_in_a_take_or_a_record_lose_nothing(core
         (a_drain_and_a_record, 53),
     ):
         schedules += walk_two(core, threads, every)
-    assert schedules > 800
+    assert schedules > 500
 
 
 @pytest.mark.slow
 def test_two_threads_at_the_cap_lose_nothing_and_raise_nothing(core: Any) -> None:
-    assert walk_two(core, drains_and_a_record_at_the_cap, 37) > 100
+    assert walk_two(core, drains_and_a_record_at_the_cap, 67) > 60
 
 
 @pytest.mark.slow
 def test_two_threads_that_record_attributes_find_the_same_series(core: Any) -> None:
-    assert walk_two(core, two_first_records, 97) + walk_two(core, two_records_with_different_keys, 37) > 500
+    assert walk_two(core, two_first_records, 97) + walk_two(core, two_records_with_different_keys, 37) > 300
 
 
 @pytest.mark.slow
