@@ -64,9 +64,10 @@ if sys.version_info >= (3, 12):
     sys.monitoring.use_tool_id(_tool, "schedule explorer")
 
     def _instruction(_code: CodeType, _offset: int) -> None:
-        visit = _visits.get(get_ident())
-        if visit is not None and visit(sys._getframe(1)):
-            del _visits[get_ident()]
+        if _visits:  # empty most of the time
+            visit = _visits.get(get_ident())
+            if visit is not None and visit(sys._getframe(1)):
+                del _visits[get_ident()]
 
     sys.monitoring.register_callback(_tool, sys.monitoring.events.INSTRUCTION, _instruction)
 

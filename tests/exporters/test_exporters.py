@@ -59,6 +59,7 @@ def test_a_file_that_cannot_be_written_is_a_failed_export_and_recording_goes_on(
     sdk.counter("c").add(1)
     assert not sdk.flush()
     assert (1, 1) == (sdk.health().exporters["JsonLinesExporter"].failures, sdk.query("c").sum)
+    assert not sdk.shutdown()
 
 
 def test_the_console_prints_a_line_a_series(sdk: MetricsSDK) -> None:
