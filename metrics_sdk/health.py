@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
+from metrics_sdk.core.account import Account
 from metrics_sdk.core.reasons import REASONS, REDECLARED
+from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point
 
 PREFIX = "metrics_sdk."
+_AT_A_TIME = 16  # series counted between two looks at the clock: some microseconds
 
 
 class ExporterHealth(NamedTuple):
@@ -69,30 +72,27 @@ class Health(NamedTuple):
     exporters: Mapping[str, ExporterHealth]
 
 
-def account(
-    tables: Mapping[str, Table], retired: Iterable[Table]
-) -> tuple[dict[str, InstrumentHealth], list[InstrumentHealth], int]:
-    """Return the accounting of each instrument by name, that of tables given up, and the number of contended records."""
-    current = {table.description.name: _of(table, False) for table in list(tables.values())}
-    given_up = [_of(table, True) for table in list(retired)]
-    contended = sum([series.contended() for table in list(tables.values()) for series in list(table.series.values())])
-    return current, given_up, contended
+def account(series: Iterable[Series]) -> Account:
+    """Return what became of the values of these series."""
+    made = Account()
+    waiting = list(series)
+    for at in in_slices(range(0, len(waiting), _AT_A_TIME)):
+        made.add(waiting[at : at + _AT_A_TIME])
+    return made
 
 
-def _of(table: Table, retired: bool) -> InstrumentHealth:
-    received = merged = pending = 0
-    dropped = [0] * len(REASONS)
-    for series in in_slices(list(table.series.values())):
-        received += series.received()
-        merged += int(series.current().merged)
-        pending += series.pending()
-        for reason, count in enumerate(series.dropped()):
-            dropped[reason] += count
+def instrument_health(table: Table, retired: bool = False) -> tuple[InstrumentHealth, int]:
+    """Return the accounting of an instrument, or of one that was given up, and the number of its contended records."""
+    found = account(table.series.values())
+    merged, dropped = int(found.merged), found.dropped
     if retired:
         dropped[REDECLARED] += merged
         merged = 0
     named = {reason: count for reason, count in zip(REASONS, dropped, strict=True) if count}
-    return InstrumentHealth(received=received, merged=merged, dropped=named, pending=pending, series=len(table.listed()))
+    made = InstrumentHealth(
+        received=int(found.received), merged=merged, dropped=named, pending=int(found.pending), series=len(table.listed())
+    )
+    return made, int(found.contended)
 
 
 def as_metrics(health: Health, start_time: float, time: float) -> list[Metric]:

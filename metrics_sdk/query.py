@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from metrics_sdk.core import aggregates as core
 from metrics_sdk.core.attributes import identity, normalise
+from metrics_sdk.core.explicit import ExplicitHistogram
+from metrics_sdk.core.exponential import ExponentialHistogram
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
 from metrics_sdk.errors import UnknownInstrument
@@ -112,7 +114,7 @@ def _sum(merged: core.Aggregate) -> float:
     if isinstance(merged, core.Sum):
         total: float = merged.total()
         return total
-    assert isinstance(merged, (core.LastValue, core.ExplicitHistogram, core.ExponentialHistogram))
+    assert isinstance(merged, (core.LastValue, ExplicitHistogram, ExponentialHistogram))
     return merged.sum
 
 
@@ -127,11 +129,10 @@ def value_of(merged: core.Aggregate, offset: float) -> float | ExplicitBuckets |
     if isinstance(merged, core.LastValue):
         return merged.last
     count, total, low, high = int(merged.count), _sum(merged), _extreme(merged, "min"), _extreme(merged, "max")
-    if isinstance(merged, core.ExplicitHistogram):
+    if isinstance(merged, ExplicitHistogram):
         return ExplicitBuckets(count, total, low, high, merged.boundaries, merged.bucket_counts())
-    assert isinstance(merged, core.ExponentialHistogram)
-    positive = tuple(merged.positive.items())
-    negative = () if merged.negative is None else tuple(merged.negative.items())
+    assert isinstance(merged, ExponentialHistogram)
+    positive, negative = tuple(merged.positive.items()), tuple(merged.negative.items())
     return ExponentialBuckets(count, total, low, high, merged.scale(), int(merged.zeros), positive, negative)
 
 

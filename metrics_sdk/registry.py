@@ -152,7 +152,7 @@ class Registry:
     def _add(self, key: str, description: Description) -> Instrument:
         """Return the instrument of that name: a new one, or another thread's that was faster."""
         home = self.home
-        made = _CLASSES[description.kind.name](home.new_table(description), ())
+        made = _CLASSES[description.kind.name](home.new_table(description), (), {})
         winner = self.declared.setdefault(key, made)
         if winner is made:
             home.publish(made.route.table)
@@ -181,7 +181,7 @@ class Registry:
         if wanted.kind is before.description.kind:
             known.redirect(table)
         else:
-            made = _CLASSES[wanted.kind.name](table, ())
+            made = _CLASSES[wanted.kind.name](table, (), {})
             self.declared[key] = made
         self.home.publish(table, replace=True)
         spellings = [name for name, found in list(self.directory.instruments.items()) if found is known]
@@ -300,7 +300,7 @@ def _move_to(instrument: Instrument, series: Series, total: Any) -> None:
     elif instrument.kind.monotonic and total < before:
         before = 0
     series.observed = (int(series.scope.generation), total)
-    instrument.route.table.cell(series).record(total - before)
+    series.cell.record(total - before)
 
 
 def _is_name(name: str) -> bool:

@@ -15,7 +15,7 @@ from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
 from metrics_sdk.config import Config, Export
 from metrics_sdk.core import kinds
-from metrics_sdk.core.aggregates import new_aggregate
+from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exclusion import exclusively
@@ -26,7 +26,7 @@ from metrics_sdk.core.table import Description, Table
 from metrics_sdk.exporting import ExportWorker, Job
 from metrics_sdk.faults import LOGGER, Faults
 from metrics_sdk.flusher import Flusher
-from metrics_sdk.health import Health, account, as_metrics
+from metrics_sdk.health import Health, account, as_metrics, instrument_health
 from metrics_sdk.query import Aggregate, matching, merged_recent, merged_total, unknown, value_of
 from metrics_sdk.registry import Observable, Observations, Registry
 from metrics_sdk.slices import in_slices
@@ -222,8 +222,10 @@ class MetricsSDK:
 
     def health(self) -> Health:
         """Return the accounting, and how the parts are doing. Drains nothing."""
-        instruments, retired, contended = account(self._tables, self._retired)
-        counted = [*instruments.values(), *retired]
+        current = {table.description.name: instrument_health(table) for table in list(self._tables.values())}
+        instruments = {name: found for name, (found, _) in current.items()}
+        everything = [*current.values(), *[instrument_health(table, retired=True) for table in self._retired]]
+        counted = [found for found, _ in everything]
         merged = sum([one.merged for one in counted])
         dropped: dict[str, int] = {}
         for one in counted:
@@ -235,7 +237,7 @@ class MetricsSDK:
             merged=merged,
             dropped=dropped,
             pending=sum([one.pending for one in counted]),
-            contended=contended,
+            contended=sum([contended for _, contended in everything]),
             instruments=instruments,
             series=sum([one.series for one in instruments.values()]),
             flushes=self._flushes,
@@ -426,8 +428,7 @@ class MetricsSDK:
             worker.check()
 
     def _merged(self) -> int:
-        tables = list(self._tables.values())
-        return sum([int(series.current().merged) for table in tables for series in in_slices(list(table.series.values()))])
+        return sum([int(account(table.series.values()).merged) for table in list(self._tables.values())])
 
     def _report(self, level_name: str, which: str) -> None:
         import logging  # 3 ms, which importing this package need not take

@@ -59,7 +59,7 @@ class AggregateMap:
         cells = None
         if tables is not None:
             chosen = [series for table in tables for series in list(table.series.values())]
-            cells = [cell for series in chosen for cell in list(series.cells.values())]
+            cells = [cell for series in chosen for cell in series.cell.parts()]
         done: list[bool] = []
         deadline = time.monotonic() + timeout
         exclusively(self._drain_lock, lambda: done.append(self._drain(cells, deadline)), timeout)

@@ -35,11 +35,13 @@ class Timed:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        elapsed = (_now() - self._started) * self._histogram.route.table.description.per_second
-        if kind is None:
-            self._histogram.record(elapsed, self._attributes)
+        elapsed = _now() - self._started
+        if kind is not None:
+            self._bound().record_failure(elapsed, kind)
+        elif self._attributes is None:
+            self._histogram.record_seconds(elapsed)
         else:
-            self._bound().record(elapsed, {"error.type": kind.__name__})
+            self._histogram.record(elapsed * self._histogram.route.table.description.per_second, self._attributes)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return `function`, timed. It stays what it is: a method, a coroutine function, a generator function …"""
@@ -58,21 +60,12 @@ class Timed:
         return functools.partial(_wrapper(function), self._bound())
 
 
-def _failed(histogram: Histogram, started: float, error: BaseException) -> None:
-    elapsed = (_now() - started) * histogram.route.table.description.per_second
-    histogram.record(elapsed, {"error.type": type(error).__name__})
-
-
 def _timed_function(histogram: Histogram, function: Callable[P, R]) -> Callable[P, R]:
+    measure = histogram.measure  # one compiled call; the function that is returned is a plain one all the same
+
     @functools.wraps(function)
     def timed(*args: P.args, **kwargs: P.kwargs) -> R:
-        started = _now()
-        try:
-            result = function(*args, **kwargs)
-        except BaseException as error:
-            _failed(histogram, started, error)
-            raise
-        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+        result: R = measure(function, args, kwargs)
         return result
 
     return timed
@@ -85,9 +78,9 @@ def _timed_coroutine(histogram: Histogram, function: Callable[..., Any]) -> Call
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
-            _failed(histogram, started, error)
+            histogram.record_failure(_now() - started, type(error))
             raise
-        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+        histogram.record_seconds(_now() - started)
         return result
 
     return timed
@@ -100,12 +93,12 @@ def _timed_generator(histogram: Histogram, function: Callable[..., Any]) -> Call
         try:
             result = yield from function(*args, **kwargs)
         except GeneratorExit:  # closed before its end, which is no failure
-            histogram.record((_now() - started) * histogram.route.table.description.per_second)
+            histogram.record_seconds(_now() - started)
             raise
         except BaseException as error:
-            _failed(histogram, started, error)
+            histogram.record_failure(_now() - started, type(error))
             raise
-        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+        histogram.record_seconds(_now() - started)
         return result
 
     return timed
@@ -123,19 +116,19 @@ def _timed_async_generator(histogram: Histogram, function: Callable[..., Any]) -
             except StopAsyncIteration:
                 break
             except BaseException as error:
-                _failed(histogram, started, error)
+                histogram.record_failure(_now() - started, type(error))
                 raise
             try:
                 sent = yield item
             except GeneratorExit:  # closed before its end, which is no failure
                 await inner.aclose()
-                histogram.record((_now() - started) * histogram.route.table.description.per_second)
+                histogram.record_seconds(_now() - started)
                 raise
             except BaseException as error:
                 step = inner.athrow(error)
             else:
                 step = inner.asend(sent)
-        histogram.record((_now() - started) * histogram.route.table.description.per_second)
+        histogram.record_seconds(_now() - started)
 
     return timed
 

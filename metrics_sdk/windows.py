@@ -17,7 +17,7 @@ class Windows:
 
     def __init__(self, kept: int) -> None:
         self.kept = kept
-        self._by_start: Any = None  # SortedDict[float, dict[Series, tuple[Aggregate, ...]]]
+        self._by_start: Any = None  # SortedDict[float, dict[Series, Aggregate | tuple[Aggregate, ...]]]
 
     def put(self, start: float, series: Series, closed: Aggregate) -> None:
         """Store the aggregate of a window. The same one again changes nothing; a further one (a value came late) is added."""
@@ -28,15 +28,16 @@ class Windows:
 
             self._by_start = SortedDict()
         window = self._by_start.setdefault(start, {})
-        stored = window.get(series, ())
+        stored = _as_tuple(window.get(series))
         if not any(aggregate is closed for aggregate in stored):
-            window[series] = (*stored, closed)
+            # A tuple for each series would set off the host's garbage collector, window by window.
+            window[series] = (*stored, closed) if stored else closed
 
     def of(self, series: Series, after: float, until: float) -> Iterator[tuple[float, Aggregate]]:
         """Yield (start, aggregate) of the windows that start after `after` and not after `until`, in order."""
         if self._by_start is not None:
             for start in self._by_start.irange(after, until, inclusive=(False, True)):
-                for aggregate in self._by_start[start].get(series, ()):
+                for aggregate in _as_tuple(self._by_start[start].get(series)):
                     yield start, aggregate
 
     def evict(self, before: float, since: float) -> None:
@@ -50,3 +51,9 @@ class Windows:
     def clear(self) -> None:
         """Let go of all."""
         self._by_start = None
+
+
+def _as_tuple(stored: Aggregate | tuple[Aggregate, ...] | None) -> tuple[Aggregate, ...]:
+    if stored is None:
+        return ()
+    return stored if isinstance(stored, tuple) else (stored,)

@@ -126,9 +126,9 @@ def test_totals_are_exact_while_threads_come_and_go_and_readers_read(shards: int
     for slot in slots:
         slot.start()
     if COMPILED:  # keep cells busy, so that the append branch runs as well
-        cells = [cell for cell in workload.counter.route.bare.series.cells.values()]
+        cells = workload.counter.route.bare.series.cell.parts()
         while any(slot.is_alive() for slot in slots):
-            for cell in cells or list(workload.counter.route.bare.series.cells.values()):
+            for cell in cells or workload.counter.route.bare.series.cell.parts():
                 cell.hold()  # type: ignore[attr-defined]
                 slots[0].join(0.002)
                 cell.release()  # type: ignore[attr-defined]

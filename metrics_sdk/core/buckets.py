@@ -1,4 +1,5 @@
-"""Base-2 exponential buckets: which bucket a value belongs to, and a growing array of bucket counts.
+"""Base-2 exponential buckets: which bucket a value belongs to, and how counts are kept: in an array to record into, and by
+bucket to keep.
 
 Bucket `i` of scale `s` holds the values in `(base**i, base**(i + 1)]` with `base = 2 ** (2 ** -s)`, as the
 OpenTelemetry metrics data model defines it (ExponentialHistogram, "Exponential Scale" and "Producer expectations").
@@ -11,17 +12,17 @@ everything once.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from mypy_extensions import mypyc_attr
 
 from metrics_sdk.core.build import COMPILED
-from metrics_sdk.core.vectors import zeros
+from metrics_sdk.core.vectors import clear, narrow_zeros, zeros
 
 if COMPILED:
-    from mypy_extensions import i64
+    from mypy_extensions import i32, i64
 else:
-    i64 = int
+    i32 = i64 = int
 
 if TYPE_CHECKING:
     from librt.vecs import vec
@@ -74,11 +75,111 @@ def upper_bound(i: int, scale: int) -> float:
 @final
 @mypyc_attr(acyclic=True)
 class Buckets:
-    """Counts of consecutive buckets, from bucket `start` on. The scale is the histogram's."""
+    """The buckets in use, ascending, and their counts: 12 bytes for each. Never changed. The scale is the histogram's."""
+
+    def __init__(self, indices: vec[i32], counts: vec[i64]) -> None:
+        self.indices: Final = indices
+        self.counts: Final = counts
+
+    def coarsened(self, by: i64) -> Buckets:
+        """Return them at half the resolution, `by` times: bucket `i` becomes part of bucket `i >> by`."""
+        if by == 0:
+            return self
+        indices, counts = self.indices, self.counts
+        n: i64 = len(indices)
+        used: i64 = 0
+        i: i64 = 0
+        while i < n:
+            if i == 0 or i64(indices[i]) >> by != i64(indices[i - 1]) >> by:
+                used += 1
+            i += 1
+        made = Buckets(narrow_zeros(used), zeros(used))
+        at: i64 = -1
+        i = 0
+        while i < n:
+            if i == 0 or i64(indices[i]) >> by != i64(indices[i - 1]) >> by:
+                at += 1
+                made.indices[at] = i32(i64(indices[i]) >> by)
+            made.counts[at] += counts[i]
+            i += 1
+        return made
+
+    def plus(self, other: Buckets) -> Buckets:
+        """Return the sum of both."""
+        if not COMPILED:
+            return _plus_interpreted(self, other)
+        ours, theirs = self.indices, other.indices
+        n: i64 = len(ours)
+        m: i64 = len(theirs)
+        if n == 0 or m == 0:
+            return self if m == 0 else other
+        i: i64 = 0
+        j: i64 = 0
+        used = n + m
+        while i < n and j < m:
+            if ours[i] < theirs[j]:
+                i += 1
+            else:
+                if ours[i] == theirs[j]:
+                    used -= 1
+                j += 1
+        made = Buckets(narrow_zeros(used), zeros(used))
+        indices, counts = made.indices, made.counts
+        i = j = 0
+        at: i64 = 0
+        while at < used:
+            if j == m or (i < n and ours[i] < theirs[j]):
+                indices[at] = ours[i]
+                counts[at] = self.counts[i]
+                i += 1
+            else:
+                indices[at] = theirs[j]
+                counts[at] = other.counts[j]
+                if i < n and ours[i] == theirs[j]:
+                    counts[at] += self.counts[i]
+                    i += 1
+                j += 1
+            at += 1
+        return made
+
+    def items(self) -> list[tuple[int, int]]:
+        """Return (bucket, count), ascending."""
+        counts = self.counts
+        return [(int(bucket), int(counts[i])) for i, bucket in enumerate(self.indices)]
+
+
+def _plus_interpreted(ours: Buckets, theirs: Buckets) -> Buckets:
+    # A dict does in C what the loop above would do in bytecode.
+    counts: dict[Any, Any] = dict(zip(ours.indices, ours.counts, strict=True))
+    for bucket, count in zip(theirs.indices, theirs.counts, strict=True):
+        counts[bucket] = counts.get(bucket, 0) + count
+    indices: Any = sorted(counts)
+    ordered: Any = [counts[bucket] for bucket in indices]
+    return Buckets(indices, ordered)
+
+
+def buckets_of(items: list[tuple[int, int]]) -> Buckets:
+    """Return the buckets of (bucket, count), which are ascending."""
+    made = Buckets(narrow_zeros(len(items)), zeros(len(items)))
+    for at, (bucket, count) in enumerate(items):
+        made.indices[at] = i32(bucket)
+        made.counts[at] = count
+    return made
+
+
+#: No bucket at all.
+NO_BUCKETS: Final = Buckets(narrow_zeros(0), zeros(0))
+
+
+@final
+@mypyc_attr(acyclic=True)
+class BucketArray:
+    """Counts of consecutive buckets, from bucket `start` on: 8 bytes for each, used or not. The scale is the histogram's."""
 
     def __init__(self) -> None:
         self.start: i64 = 0
         self.counts: vec[i64] = zeros(0)
+        self.released: i64 = 0  # the size of the array that was let go
 
     def first(self) -> i64:
         """Return the position of the first bucket in use, or -1 if all are empty."""
@@ -101,10 +202,14 @@ class Buckets:
                 return i
         return -1
 
-    def cover(self, low: i64, high: i64, limit: i64) -> None:
-        """Make the array reach from bucket `low` to bucket `high`, with room to grow up to `limit` buckets."""
+    def cover(self, bucket: i64, limit: i64) -> None:
+        """Make the array reach to `bucket`, with room to grow up to `limit` buckets; that is enough to hold all used ones."""
         counts = self.counts
         n: i64 = len(counts)
+        if n == 0 and 0 <= bucket - self.start < self.released:
+            self.counts = zeros(self.released)
+            return
+        low = high = bucket
         first = self.first()
         if first >= 0:
             last = self.last()
@@ -128,9 +233,10 @@ class Buckets:
         self.counts = fresh
 
     def coarsen(self, by: i64) -> None:
-        """Halve the resolution `by` times: bucket `i` becomes bucket `i >> by`."""
+        """Halve the resolution `by` times: bucket `i` becomes part of bucket `i >> by`."""
         counts = self.counts
         n: i64 = len(counts)
+        self.released = 0
         if n == 0:
             return
         start = self.start >> by
@@ -142,27 +248,37 @@ class Buckets:
         self.start = start
         self.counts = fresh
 
-    def add_all(self, other: Buckets, by: i64) -> None:
-        """Add the counts of `other`, whose resolution is `by` halvings finer. The array must cover them."""
+    def packed(self) -> Buckets:
+        """Return the buckets in use."""
         counts = self.counts
-        theirs = other.counts
-        i = other.first()
-        if i < 0:
-            return
-        end = other.last()
-        start = self.start
-        while i <= end:
-            counts[((other.start + i) >> by) - start] += theirs[i]
+        n: i64 = len(counts)
+        used: i64 = 0
+        i: i64 = 0
+        while i < n:
+            if counts[i] != 0:
+                used += 1
             i += 1
+        made = Buckets(narrow_zeros(used), zeros(used))
+        at: i64 = 0
+        i = 0
+        while at < used:
+            if counts[i] != 0:
+                made.indices[at] = i32(self.start + i)
+                made.counts[at] = counts[i]
+                at += 1
+            i += 1
+        return made
 
-    def items(self) -> list[tuple[int, int]]:
-        """Return (bucket, count) of the buckets in use, ascending."""
-        found: list[tuple[int, int]] = []
-        i = self.first()
-        if i >= 0:
-            end = self.last()
-            while i <= end:
-                if self.counts[i] != 0:
-                    found.append((int(self.start + i), int(self.counts[i])))
-                i += 1
-        return found
+    def restart(self) -> None:
+        """Forget everything, the layout too."""
+        self.start = 0
+        self.counts = zeros(0)
+        self.released = 0
+
+    def clear(self, keep: bool) -> None:
+        """Set all counts to zero. Unless it is to be kept, the array is let go until it is needed again."""
+        if keep:
+            clear(self.counts)
+        elif len(self.counts):
+            self.released = len(self.counts)
+            self.counts = zeros(0)

@@ -19,6 +19,10 @@ class Cell:
     def __init__(self, series: Series) -> None:
         self.series = series
 
+    def parts(self) -> list[Cell]:
+        """Return the cells that hold values: this one, or those of the shards."""
+        return [self]
+
     def record(self, value: SupportsFloat) -> None:
         """Take `value` in, or count it as dropped."""
 

@@ -36,7 +36,7 @@ class InPlaceCell(Cell):
     def __init__(self, series: Series, lowest: float) -> None:
         super().__init__(series)
         self.scope: Final = series.scope
-        self.aggregate: Final[Aggregate] = series.empty.fresh()
+        self.aggregate: Final[Aggregate] = series.empty.recorder()
         self.lowest: Final = lowest  # 0.0 for monotonic sums, else -inf
         self.epoch: i64 = CLEAN
         self.generation: i64 = series.scope.generation

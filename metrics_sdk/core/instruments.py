@@ -1,12 +1,13 @@
 """Instruments: what applications record with.
 
 The way of a value, top to bottom: verb → (no attributes: the instrument's own cell | attributes: a walk to the cell) →
-`Cell.record`. The walk goes by the attribute keys that the instrument was called with before: a step per key through
-nested dicts, by values whose hashes Python has cached, so nothing is built, sorted or allocated.
+`Cell.record`. The walk goes by the attribute keys that the instrument was called with before, in the order of that call: a
+step per key through nested dicts, by values whose hashes Python has cached, so nothing is built, sorted or allocated.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, Protocol, SupportsFloat, TypeVar, final
 
@@ -24,6 +25,8 @@ Attributes = Mapping[str, AttributeValue]
 
 MAX_SHAPES: Final = 16
 
+_now: Final = time.perf_counter
+
 
 class Stopwatch(Protocol):
     """Measures what it decorates, or the block of its `with`."""
@@ -39,14 +42,42 @@ class Stopwatch(Protocol):
 
 
 @final
-class Shape:
-    """A set of attribute keys seen before, and the cells by the values of these keys. Keys and root are one object: kept in
-    two places, a value could walk the keys of one shape through the cells of another.
+class Step:
+    """A step of a walk: the key expected here, and by its values the next step or, at the last key, the cell.
+
+    Key and values are one object: kept in two places, a value could walk the keys of one shape through the cells of another.
     """
 
-    def __init__(self, keys: tuple[str, ...]) -> None:
-        self.keys: Final = keys
-        self.root: Final[dict[object, Any]] = {}
+    def __init__(self, keys: tuple[str, ...], at: int) -> None:
+        self.key: Final = keys[at]
+        self.at: Final = at
+        self.size: Final = len(keys)
+        self.last: Final = at == len(keys) - 1
+        self.found: Final[dict[object, Any]] = {}
+
+
+def walk(step: Step, attributes: dict[Any, Any]) -> Cell | None:
+    """Return the cell of `attributes`; None if they are new, or their keys other ones or in another order."""
+    if len(attributes) != step.size:
+        return None
+    try:
+        for key, value in attributes.items():
+            if key is not step.key and (type(key) is not str or key != step.key):
+                return None
+            kind = type(value)
+            if kind is not str and kind is not int:
+                return None
+            found = step.found.get(value)
+            if found is None:
+                return None
+            if step.last:
+                cell: Cell = found
+                return cell
+            step = found
+    except RuntimeError as error:  # another thread changes the dict just now
+        if raised_by_signal_handler(error):
+            raise
+    return None
 
 
 @final
@@ -56,17 +87,40 @@ class Route:
     def __init__(self, table: Table, base: Pairs) -> None:
         self.table: Final = table
         self.base: Final = base
-        self.bare: Final[Cell] = table.cell(table.find(base))
-        self.shapes: Final[dict[tuple[str, ...], Shape]] = {}
-        self.shape: Shape | None = None
+        self.bare: Final[Cell] = table.find(base).cell
+        self.shapes: Final[dict[tuple[str, ...], Step]] = {}  # the first step by the keys, ordered as they were given
+        self.shape: Step | None = None  # that of the last call
+
+    def learn(self, attributes: dict[Any, Any], pairs: Pairs, cell: Cell) -> None:
+        """Remember the way to the cell of `attributes`, whose normal form is `pairs`, where walking there is right."""
+        keys: list[str] = []
+        given = dict(pairs)
+        for key, value in list(attributes.items()):
+            if type(key) is not str or (type(value) is not str and type(value) is not int) or given.get(key) is not value:
+                return
+            keys.append(key)
+        if not keys or len(keys) != len(given):
+            return
+        ordered = tuple(keys)
+        shape = self.shapes.get(ordered)
+        if shape is None:
+            if len(self.shapes) >= MAX_SHAPES:
+                return
+            shape = self.shapes.setdefault(ordered, Step(ordered, 0))
+        step = shape
+        while not step.last:
+            step = step.found.setdefault(given[step.key], Step(ordered, step.at + 1))
+        step.found.setdefault(given[step.key], cell)
+        self.shape = shape
 
 
 class Instrument:
     """What the kinds of instrument have in common. Made by an SDK's `counter()`, `histogram()` and so on."""
 
-    def __init__(self, table: Table, base: Pairs) -> None:
+    def __init__(self, table: Table, base: Pairs, bound: dict[Pairs, Instrument]) -> None:
+        """`base`: what it is bound to; `bound`: all that are bound to something, shared by the instrument and these."""
         self.route = Route(table, base)
-        self.bound: Final[dict[Pairs, Instrument]] = {}
+        self.bound: Final = bound
 
     @property
     def name(self) -> str:
@@ -98,59 +152,35 @@ class Instrument:
 
     def find(self, attributes: object) -> Cell:
         """Return the cell for `attributes`. Never raises, unless a signal handler does."""
-        route = self.route
-        shape = route.shape
-        try:
-            if shape is not None and type(attributes) is dict and len(attributes) == len(shape.keys):
-                node = shape.root
-                for key in shape.keys:
-                    value = attributes.get(key)
-                    if type(value) is not str and type(value) is not int:
-                        break
-                    found = node.get(value)
-                    if found is None:
-                        break
-                    if isinstance(found, Cell):
-                        return found
-                    node = found
-        except Exception as error:  # a foreign key's __eq__ or __hash__
-            if raised_by_signal_handler(error):
-                raise
-        return self._find_slowly(route, attributes)
+        shape = self.route.shape
+        if shape is not None and type(attributes) is dict:
+            cell = walk(shape, attributes)
+            if cell is not None:
+                return cell
+        return self._find_slowly(attributes)
 
-    def _find_slowly(self, route: Route, attributes: object) -> Cell:
-        # slow path: first sight of these attributes, or another shape than last time, or values that are not str or int
+    def _find_slowly(self, attributes: object) -> Cell:
+        # slow path: another shape than last time, first sight of these attributes, or values that are not str or int
+        route = self.route
+        if type(attributes) is dict:
+            try:
+                shape = route.shapes.get(tuple(attributes))
+            except Exception as error:  # a foreign key's __hash__ or __eq__
+                if raised_by_signal_handler(error):
+                    raise
+            else:
+                if shape is not None:
+                    route.shape = shape
+                    cell = walk(shape, attributes)
+                    if cell is not None:
+                        return cell
         pairs = normalise(attributes)
-        keys: tuple[str, ...] = tuple([key for key, _value in pairs])
-        learnable = type(attributes) is dict and len(attributes) == len(keys) and len(keys) > 0
-        if learnable:
-            given: dict[object, object] = attributes  # type: ignore[assignment]
-            for key, value in pairs:
-                if (type(value) is not str and type(value) is not int) or given.get(key) is not value:
-                    learnable = False
-                    break
-        if learnable:
-            shape = route.shapes.get(keys)
-            if shape is not None:
-                route.shape = shape
-                cell = _walk(shape, pairs)
-                if cell is not None:
-                    return cell
         base = route.base
         full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
         series = route.table.find(full)
-        cell = route.bare if full == base else route.table.cell(series)
-        if learnable and series.attributes is not OVERFLOW:
-            shape = route.shapes.get(keys)
-            if shape is None and len(route.shapes) < MAX_SHAPES:
-                shape = route.shapes.setdefault(keys, Shape(keys))
-            if shape is not None:
-                node = shape.root
-                for _key, value in pairs[:-1]:
-                    node = node.setdefault(value, {})
-                cell = node.setdefault(pairs[-1][1], cell)
-                route.shape = shape
-        return cell
+        if series.attributes is not OVERFLOW and type(attributes) is dict:
+            route.learn(attributes, pairs, series.cell)
+        return series.cell
 
     def bind(self, attributes: Attributes) -> Any:
         """Return the same instrument with `attributes` given for good: recording then looks nothing up.
@@ -165,28 +195,15 @@ class Instrument:
             full = OVERFLOW  # past the limit all share one, as their values share a series
         found = self.bound.get(full)
         if found is None:
-            found = self.bound.setdefault(full, type(self)(table, full))
+            found = self.bound.setdefault(full, type(self)(table, full, self.bound))
         if found.route.table is not self.route.table:  # redirected in the meantime, without this one
-            found.redirect(self.route.table)
+            found.route = Route(self.route.table, full)
         return found
 
     def redirect(self, table: Table) -> None:
         """Record into `table` from now on, and so do the instruments bound to this one."""
-        self.route = Route(table, self.route.base)
-        for bound in list(self.bound.values()):
-            bound.redirect(table)
-
-
-def _walk(shape: Shape, pairs: Pairs) -> Cell | None:
-    node = shape.root
-    for _key, value in pairs:
-        found = node.get(value)
-        if found is None:
-            return None
-        if isinstance(found, Cell):
-            return found
-        node = found
-    return None
+        for one in [self, *self.bound.values()]:
+            one.route = Route(table, one.route.base)
 
 
 @final
@@ -224,6 +241,26 @@ class Histogram(Instrument):
         """Record `value`. Never raises, never waits; what is not accepted is counted as dropped."""
         (self.route.bare if attributes is None else self.find(attributes)).record(value)
 
+    def record_seconds(self, seconds: float) -> None:
+        """Record a duration, converted to the unit if that is one of time."""
+        route = self.route
+        route.bare.record(seconds * route.table.description.per_second)
+
+    def record_failure(self, seconds: float, error: type[BaseException]) -> None:
+        """Record the duration of what raised `error`, with the attribute `error.type`."""
+        self.record(seconds * self.route.table.description.per_second, {"error.type": error.__name__})
+
+    def measure(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return `function(*args, **kwargs)`, and record how long that took."""
+        started = _now()
+        try:
+            result = function(*args, **kwargs) if kwargs else function(*args)
+        except BaseException as error:
+            self.record_failure(_now() - started, type(error))
+            raise
+        self.record_seconds(_now() - started)
+        return result
+
     def time(self, attributes: Attributes | None = None) -> Stopwatch:
         """Return what measures durations into this histogram: a decorator and a context manager, see `timed`."""
         made: Stopwatch = self.route.table.scope.timer(self, attributes)
@@ -235,7 +272,7 @@ class Refusal(Instrument):
     """Stands in for an instrument that cannot be: counts every value as dropped for one reason."""
 
     def __init__(self, table: Table, reason: int) -> None:
-        super().__init__(table, ())
+        super().__init__(table, (), {})
         self.reason: Final = reason
 
     def put(self, value: SupportsFloat, attributes: Attributes | None = None) -> None:

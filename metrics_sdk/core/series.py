@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, final
 
+from mypy_extensions import mypyc_attr
+
 from metrics_sdk.core.aggregates import Aggregate, LastValue
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
-from metrics_sdk.core.reasons import BUFFER_FULL, REASONS
+from metrics_sdk.core.reasons import REASONS
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.vectors import zeros
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 
 @final
+@mypyc_attr(acyclic=True)
 class State:
     """What a series amounts to. Interpreted, a state never changes once a series shows it: a new one takes its place.
 
@@ -60,18 +63,17 @@ class State:
         made[reason] += times
         self.drops = made
 
-    def dropped(self) -> list[int]:
-        """Return the counts by reason, empty if there are none."""
-        return [int(n) for n in self.drops]
-
 
 @final
 class Series:
-    """The aggregate of one attribute set of one instrument, and the cells that feed it.
+    """The aggregate of one attribute set of one instrument, and the cell that feeds it.
 
     `lock` is one of the aggregate map's: it excludes takes from each other where the core is interpreted, and guards the
     closed windows on every build. It is held around one helper call at a time, and recording only ever tries it.
     """
+
+    cell: Cell
+    """What values are recorded into; `Table.find` sets it before anybody sees the series."""
 
     def __init__(self, scope: Scope, attributes: Pairs, empty: Aggregate, lock: Any) -> None:
         self.scope: Final = scope
@@ -79,7 +81,6 @@ class Series:
         self.empty: Final = empty
         self.lock: Final = lock
         self.state = State(scope.generation, empty.fresh(), scope.now())
-        self.cells: Final[dict[int, Cell]] = {}
         self.offset: Any = 0  # what an observed total was when it was first seen: part of the sum, of no window and no rate
         self.observed: Any = None  # the generation and the total when it was last seen
 
@@ -111,11 +112,11 @@ class Series:
         if scope.windowed:
             opened = state.open
             if opened is None:
-                opened = self.empty.fresh()
+                state.open = given.copy()
                 state.window = scope.window
-                state.open = opened
                 scope.opened[self] = None
-            opened.merge(given)
+            else:
+                opened.merge(given)
         else:
             state.total.merge(given)
 
@@ -173,28 +174,3 @@ class Series:
         state = self.current()
         opened = state.open
         return None if opened is None else (state.window, opened.copy())
-
-    def dropped(self) -> list[int]:
-        """Return how many values were dropped, by position in `REASONS`."""
-        drops = self.current().dropped() or [0] * len(REASONS)
-        drops[BUFFER_FULL] += sum([cell.excess() for cell in list(self.cells.values())])
-        return drops
-
-    def received(self) -> int:
-        """Return the number of values handed in.
-
-        Compiled cells count them on their own, so that comparing this with what was merged proves something. Interpreted ones
-        have no such counter: there it is the sum of what became of them, and the tests keep the count.
-        """
-        cells = list(self.cells.values())
-        if COMPILED:
-            return sum([cell.accepted() for cell in cells]) + sum(self.dropped())
-        return int(self.current().merged) + sum(self.dropped()) + self.pending()
-
-    def pending(self) -> int:
-        """Return the number of values that the cells hold."""
-        return sum([cell.pending_count() for cell in list(self.cells.values())])
-
-    def contended(self) -> int:
-        """Return the number of records that found their cell taken and were appended."""
-        return sum([cell.contended_count() for cell in list(self.cells.values())])

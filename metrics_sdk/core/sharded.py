@@ -1,8 +1,8 @@
-"""The cells of one series when recording is sharded by thread: each thread records into its own shard's."""
+"""The cell of a series when recording is sharded by thread: each thread records into its own shard's."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, SupportsFloat, final
+from typing import TYPE_CHECKING, Final, SupportsFloat, final
 
 from metrics_sdk.core.append import AppendCell
 from metrics_sdk.core.build import COMPILED
@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     from metrics_sdk.core.series import Series
 
 
-def new_cell(series: Series, lowest: float, shard: int) -> Cell:
-    """Return the build's cell for `shard` of `series`, the one that is there if another thread was faster."""
-    made: Cell = InPlaceCell(series, lowest) if COMPILED else AppendCell(series, lowest, shard)
-    return series.cells.setdefault(shard, made)
+def new_cell(series: Series, lowest: float, shards: int) -> Cell:
+    """Return what values for `series` are recorded into. `lowest`: the smallest value that is accepted."""
+    return ShardedCell(series, lowest, shards) if shards > 1 else _new_part(series, lowest, 0)
+
+
+def _new_part(series: Series, lowest: float, shard: int) -> Cell:
+    return InPlaceCell(series, lowest) if COMPILED else AppendCell(series, lowest, shard)
 
 
 @final
@@ -26,13 +29,20 @@ class ShardedCell(Cell):
 
     def __init__(self, series: Series, lowest: float, shards: int) -> None:
         super().__init__(series)
-        self.lowest = lowest
-        self.shards = shards
+        self.lowest: Final = lowest
+        self.shards: Final = shards
+        self.by_shard: Final[dict[int, Cell]] = {}
+
+    def parts(self) -> list[Cell]:
+        """Return the cells of the shards that have recorded."""
+        return list(self.by_shard.values())
 
     def _mine(self) -> Cell:
         shard = thread_number() % self.shards
-        cell = self.series.cells.get(shard)
-        return new_cell(self.series, self.lowest, shard) if cell is None else cell
+        cell = self.by_shard.get(shard)
+        if cell is None:  # the one that is there if another thread of this shard was faster
+            cell = self.by_shard.setdefault(shard, _new_part(self.series, self.lowest, shard))
+        return cell
 
     def record(self, value: SupportsFloat) -> None:
         """Record into this thread's cell."""

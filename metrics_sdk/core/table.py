@@ -7,11 +7,10 @@ from typing import Any, Final, final
 
 from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.attributes import OVERFLOW, Pairs, identity
-from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
-from metrics_sdk.core.sharded import ShardedCell, new_cell
+from metrics_sdk.core.sharded import new_cell
 
 #: Units of time, as UCUM writes them, by what one second is in them.
 PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9, "min": 1.0 / 60.0, "h": 1.0 / 3600.0}
@@ -71,17 +70,11 @@ class Table:
                 pairs = OVERFLOW
                 key = identity(OVERFLOW)
             made = Series(self.scope, pairs, self.empty, self.locks[hash((id(self), key)) & (len(self.locks) - 1)])
+            kind = self.description.kind
+            shards = 1 if kind.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
+            made.cell = new_cell(made, 0.0 if kind.monotonic else -math.inf, shards)
             series = self.series.setdefault(key, made)
         return series
-
-    def cell(self, series: Series) -> Cell:
-        """Return what values for `series` are recorded into."""
-        kind = self.description.kind
-        lowest = 0.0 if kind.monotonic else -math.inf
-        if self.scope.shards > 1 and kind.aggregation != "last_value":
-            return ShardedCell(series, lowest, int(self.scope.shards))
-        cell = series.cells.get(0)
-        return new_cell(series, lowest, 0) if cell is None else cell
 
     def listed(self) -> list[Series]:
         """Return the series that have, or had, a value in this process, oldest first."""

@@ -9,24 +9,20 @@ from __future__ import annotations
 from metrics_sdk.core.build import COMPILED
 
 if COMPILED:
-    from librt.vecs import append, vec
-    from mypy_extensions import i64
+    from librt.vecs import vec
+    from mypy_extensions import i32, i64
 
     def zeros(n: i64) -> vec[i64]:
         """Return `n` zeros. Allocates memory that the garbage collector does not track."""
-        v: vec[i64] = vec[i64](capacity=n)
-        i: i64 = 0
-        while i < n:
-            v = append(v, 0)
-            i += 1
-        return v
+        return vec[i64]([0] * n)
+
+    def narrow_zeros(n: i64) -> vec[i32]:
+        """Return `n` zeros of 32 bits."""
+        return vec[i32]([0] * n)
 
     def floats(values: tuple[float, ...]) -> vec[float]:
         """Return `values` as a vector of doubles."""
-        v: vec[float] = vec[float](capacity=len(values))
-        for x in values:
-            v = append(v, x)
-        return v
+        return vec[float]([float(x) for x in values])
 
     def clear(v: vec[i64]) -> None:
         """Set every entry to zero, in place."""
@@ -39,6 +35,9 @@ if COMPILED:
 else:
 
     def zeros(n):  # noqa: D103 - as above
+        return [0] * n
+
+    def narrow_zeros(n):  # noqa: D103
         return [0] * n
 
     def floats(values):  # noqa: D103

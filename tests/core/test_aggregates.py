@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metrics_sdk.core.aggregates import FLOAT_MAX, INT64_MAX, ExponentialHistogram, LastValue, Sum, new_aggregate
+from metrics_sdk.core.aggregates import FLOAT_MAX, INT64_MAX, LastValue, Sum
+from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.buckets import MAX_SCALE
+from metrics_sdk.core.exponential import ExponentialHistogram
 
 BOUNDS = (-1.0, 0.0, 0.5, 10.0, 1e6)
 KINDS = {
@@ -28,12 +30,17 @@ def filled(kind: str, values: list[float], in_bulk: bool = False) -> Any:
     made = new_aggregate(aggregation, boundaries, 16)
     if in_bulk and values:
         made.fold(list(values))
-    else:
-        for value in values:
-            if not made.add(value):
-                made.make_room(value)
-                assert made.add(value)
-    return made
+        return made
+    recorder = made.recorder()
+    record(recorder, values)
+    return recorder.copy()
+
+
+def record(recorder: Any, values: list[float]) -> None:
+    for value in values:
+        if not recorder.add(value):
+            recorder.make_room(value)
+            assert recorder.add(value)
 
 
 def shown(aggregate: Any, scale: int | None = None) -> dict[str, Any]:
@@ -44,9 +51,8 @@ def shown(aggregate: Any, scale: int | None = None) -> dict[str, Any]:
     if isinstance(aggregate, ExponentialHistogram):
         by = aggregate.scale() - (aggregate.scale() if scale is None else scale)
         for sign in ("positive", "negative"):
-            buckets = getattr(aggregate, sign)
             counts: dict[int, int] = {}
-            for i, n in buckets.items() if buckets is not None else ():
+            for i, n in getattr(aggregate, sign).items():
                 counts[i >> by] = counts.get(i >> by, 0) + n
             facts[sign] = counts
     elif hasattr(aggregate, "bucket_counts"):
@@ -94,13 +100,31 @@ def test_folding_in_bulk_is_adding_one_by_one(kind: str, values: list[float]) ->
 @pytest.mark.parametrize("kind", KINDS)
 @given(values=st.lists(numbers), more=st.lists(numbers))
 def test_a_cleared_aggregate_counts_like_a_new_one(kind: str, values: list[float], more: list[float]) -> None:
-    used = filled(kind, values)
+    aggregation, boundaries = KINDS[kind]
+    used = new_aggregate(aggregation, boundaries, 16).recorder()
+    record(used, values)
     used.clear()
-    for value in more:
-        if not used.add(value):
-            used.make_room(value)
-            assert used.add(value)
-    assert_same(filled(kind, more), used, sum(map(abs, more)))
+    record(used, more)
+    assert_same(filled(kind, more), used.copy(), sum(map(abs, more)))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(values=st.lists(numbers), more=st.lists(numbers))
+def test_merging_a_recorder_leaves_it_and_what_was_copied_from_it_alone(
+    kind: str, values: list[float], more: list[float]
+) -> None:
+    aggregation, boundaries = KINDS[kind]
+    recorder = new_aggregate(aggregation, boundaries, 16).recorder()
+    record(recorder, values)
+    kept = recorder.copy()
+    total_of_both = recorder.copy()
+    total_of_both.merge(recorder)
+    kept_too = kept.copy()
+    record(recorder, more)
+    kept_too.merge(recorder)
+    assert_same(filled(kind, values), kept, sum(map(abs, values)))
+    assert_same(filled(kind, values + values), total_of_both, 2 * sum(map(abs, values)))
+    assert_same(filled(kind, values + values + more), kept_too, sum(map(abs, values + values + more)))
 
 
 @given(st.lists(st.integers(-(2**62), 2**62)))
@@ -127,7 +151,7 @@ def test_a_sum_that_would_be_infinite_stays_at_the_largest_double(kind: str, in_
 @given(st.lists(numbers))
 def test_an_exponential_histogram_loses_no_value_and_keeps_its_size(values: list[float]) -> None:
     made = filled("exponential", values)
-    positive, negative = made.positive.items(), made.negative.items() if made.negative is not None else []
+    positive, negative = made.positive.items(), made.negative.items()
     assert len(values) == made.zeros + sum(n for _, n in positive) + sum(n for _, n in negative)
     for items in (positive, negative):
         assert not items or items[-1][0] - items[0][0] < 16

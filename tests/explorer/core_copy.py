@@ -21,7 +21,17 @@ _spec = importlib.util.find_spec("metrics_sdk")
 assert _spec is not None
 assert _spec.origin is not None
 SOURCES = Path(_spec.origin).parent
-MODULES = ("core.append", "core.instruments", "core.kinds", "core.table", "store", "clock")
+MODULES = (
+    "core.account",
+    "core.aggregates",
+    "core.aggregation",
+    "core.append",
+    "core.instruments",
+    "core.kinds",
+    "core.table",
+    "store",
+    "clock",
+)
 
 _numbers = count()
 

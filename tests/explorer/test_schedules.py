@@ -177,7 +177,7 @@ def test_a_child_starts_without_values_that_were_dropped_at_the_cap(core: Any) -
         elsewhere(world.add)
     assert 0 < world.cell.excess()
     world.fork(goes_on=False)
-    assert 0 == world.series.received()
+    assert 0 == world.account(world.series).received
     world.revive()
     world.check()
 
@@ -251,7 +251,7 @@ def test_sums_and_buckets_are_right_after_every_interruption(core: Any) -> None:
     walked = 0
     for empty, kind in (
         (aggregates.Sum(), "COUNTER"),
-        (aggregates.ExplicitHistogram((2.0, 5.0)), "HISTOGRAM"),
+        (core.aggregation.new_aggregate("histogram", (2.0, 5.0), 0), "HISTOGRAM"),
         (aggregates.LastValue(), "GAUGE"),
     ):
         walked += walk(core, [_with(core, empty, kind, windows=True)], [an_exception, many_records])

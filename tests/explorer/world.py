@@ -50,7 +50,7 @@ class World:
         described = core.table.Description("x", getattr(core.kinds, kind), "", "", None, "", "")
         self.table = core.table.Table(self.scope, described, empty or ledger(core), 100, self.map.locks)
         verb = {"COUNTER": "Counter", "GAUGE": "Gauge", "HISTOGRAM": "Histogram"}[kind]
-        self.instrument = getattr(core.instruments, verb)(self.table, ())
+        self.instrument = getattr(core.instruments, verb)(self.table, (), {})
         self.series = self.table.find(())
         self.given: dict[Pairs, list[int]] = {}
         self.drops = 0  # what was given and cannot be counted
@@ -70,7 +70,13 @@ class World:
     @property
     def cell(self) -> Any:
         """The only cell of the series without attributes."""
-        return self.series.cells[0]
+        return self.series.cell
+
+    def account(self, *series: Any) -> Any:
+        """What the core says became of the values."""
+        made = self.core.account.Account()
+        made.add(list(series))
+        return made
 
     # ---- what happens -------------------------------------------------------------------------------------------
 
@@ -147,7 +153,7 @@ class World:
         self.drain()
         self._check_locks()
         pending = self._pending()
-        if any(pending.values()) or sum(series.pending() for series in self._all()):
+        if any(pending.values()) or self.account(*self._all()).pending:
             raise Broken(f"left pending: {pending}")
         if self.scope.dirty:
             raise Broken("left on the dirty list")
@@ -157,11 +163,11 @@ class World:
 
     def _check_next(self) -> None:
         """What is recorded next is merged by the next drain."""
-        before = sum(series.current().merged for series in self._all())
+        before = self.account(*self._all()).merged
         for series in self._all():
             self.add(dict(series.attributes))
         self.drain()
-        if sum(series.current().merged for series in self._all()) != before + len(self._all()):
+        if self.account(*self._all()).merged != before + len(self._all()):
             raise Broken("what is recorded next is not merged by the next drain")
 
     def _all(self) -> list[Any]:
@@ -178,8 +184,8 @@ class World:
         found: dict[Pairs, list[Any]] = {}
         for series in self._all():
             values = found.setdefault(series.attributes, [])
-            for shard, cell in series.cells.items():
-                merged = series.current().batches[shard : shard + 1]
+            for cell in series.cell.parts():
+                merged = series.current().batches[cell.shard : cell.shard + 1]
                 for item in cell.pending:
                     if type(item) is not self.core.append.Batch:
                         values.append(item)
@@ -193,9 +199,9 @@ class World:
         for series in self._all():
             pairs = series.attributes
             values = [value for value in pending[pairs] if type(value) is not self.core.append.Drop]
-            dropped += sum(series.dropped()) + len(pending[pairs]) - len(values)
-            if series.pending() != len(pending[pairs]):
-                raise Broken(f"pending is said to be {series.pending()}, but is {pending[pairs]}")
+            dropped += sum(self.account(series).dropped) + len(pending[pairs]) - len(values)
+            if self.account(series).pending != len(pending[pairs]):
+                raise Broken(f"pending is said to be {self.account(series).pending}, but is {pending[pairs]}")
             missing += self._compare(series, values)
         for pairs in self.given.keys() - {series.attributes for series in self._all()}:
             missing += len(self.given[pairs])
