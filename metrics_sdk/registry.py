@@ -24,7 +24,7 @@ from metrics_sdk.core.instruments import (
 from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.numbers import to_float
 from metrics_sdk.core.reasons import INSTRUMENT_LIMIT, INVALID_NAME
-from metrics_sdk.core.series import Series
+from metrics_sdk.core.series import Observed, Series
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.errors import DeclarationError, TooManyInstruments
 from metrics_sdk.faults import Faults
@@ -294,12 +294,14 @@ def _move_to(instrument: Instrument, series: Series, total: Any) -> None:
     What had come together before the first look, here or in a forked parent, belongs to no window; a total that fell has
     begun anew.
     """
-    generation, before = series.observed or (0, 0)
-    if generation != series.scope.generation:
-        series.offset = before = total
-    elif instrument.kind.monotonic and total < before:
-        before = 0
-    series.observed = (int(series.scope.generation), total)
+    seen = series.observed
+    if seen is None or seen.generation != series.scope.generation:
+        first = before = total
+    else:
+        first, before = seen.first, seen.total
+        if instrument.kind.monotonic and total < before:
+            before = 0
+    series.observed = Observed(int(series.scope.generation), total, first)
     series.cell.record(total - before)
 
 

@@ -201,7 +201,7 @@ class MetricsSDK:
     def _aggregate(self, table: Table, chosen: Sequence[Series], last: float | None) -> Aggregate:
         now = self._clock.time()
         if last is None:
-            merged, start, offset = merged_total(table, chosen), self._started_at, sum([series.offset for series in chosen])
+            merged, start, offset = merged_total(table, chosen), self._started_at, sum([series.offset() for series in chosen])
         else:
             merged, start = merged_recent(table, chosen, self._store, now - last)
             offset = 0
@@ -493,7 +493,7 @@ def _distinct(exports: Sequence[Export]) -> list[Export]:
 def _metric(table: Table, now: float) -> Metric:
     described = table.description
     points = [
-        Point(series.attributes, value_of(series.total(), series.offset), series.current().created, now)
+        Point(series.attributes, value_of(series.total(), series.offset()), series.current().created, now)
         for series in in_slices(table.listed())
     ]
     return Metric(

@@ -19,13 +19,15 @@ from metrics_sdk.core.table import Table
 from metrics_sdk.slices import SLICE_SECONDS, in_slices
 from metrics_sdk.windows import Windows
 
+_AT_A_TIME = 16  # series whose windows are closed under one hold of their lock: 20 µs
+
 
 class AggregateMap:
     """N locks, and as many sets of closed windows; a series belongs to one of them by its hash.
 
     A series' own state (its total and its open window) lives in the series. The lock excludes what could see a window twice or
-    not at all: closing it, reading it, and, where the core is interpreted, merging into it. It is held around work on one
-    series at a time, never across a callback, an exporter, logging or a loop.
+    not at all: closing it, reading it, and, where the core is interpreted, merging into it. It is held around one helper call
+    that does work on a few series, never across a callback, an exporter or logging.
     """
 
     def __init__(
@@ -101,8 +103,14 @@ class AggregateMap:
 
     def _close_windows(self, window: float) -> None:
         scope = self._scope
+        waiting: dict[int, list[Series]] = {}
         for series in in_slices(list(scope.opened)):
-            exclusively(series.lock, partial(self._close, series), 1.0)
+            batch = waiting.setdefault(id(series.lock), [])
+            batch.append(series)
+            if len(batch) == _AT_A_TIME:
+                exclusively(series.lock, partial(self._close, waiting.pop(id(series.lock))), 1.0)
+        for batch in waiting.values():
+            exclusively(batch[0].lock, partial(self._close, batch), 1.0)
         scope.window = window
         for lock in self.locks:
             windows = self._windows[id(lock)]
@@ -112,18 +120,22 @@ class AggregateMap:
         """Return the start of the oldest window that is kept."""
         return self._scope.window - self.windows_kept * self.window_seconds
 
-    def _close(self, series: Series) -> None:
+    def _close(self, batch: list[Series]) -> None:
+        """Close the windows of series that share a lock, which is held."""
         # Stored first, then moved in the series: an interruption in between makes it be stored again, which changes nothing.
-        generation = self._scope.generation
-        state = series.current()
-        if state.open is not None:
-            windows = self._windows[id(series.lock)]
-            windows.put(state.window, series, state.open)
-            if self._scope.generation != generation:
-                windows.clear()  # forked in the meantime: it is the parent's
-                return
-            series.close_window(state.open)
-        self._scope.opened.pop(series, None)
+        scope = self._scope
+        windows = self._windows[id(batch[0].lock)]
+        for series in batch:
+            generation = scope.generation
+            state = series.current()
+            opened = state.open
+            if opened is not None:
+                windows.put(state.window, series, opened)
+                if scope.generation != generation:
+                    windows.clear()  # forked in the meantime: it is the parent's
+                    return
+                series.close_window(opened)
+            scope.opened.pop(series, None)
 
     def _window_at(self, now: float) -> float:
         return now - now % self.window_seconds

@@ -23,15 +23,18 @@ class Windows:
         """Store the aggregate of a window. The same one again changes nothing; a further one (a value came late) is added."""
         if not self.kept:
             return
-        if self._by_start is None:
+        windows = self._by_start
+        if windows is None:
             from sortedcontainers import SortedDict  # takes 11 ms to import: not before the first window closes
 
-            self._by_start = SortedDict()
-        window = self._by_start.setdefault(start, {})
-        stored = _as_tuple(window.get(series))
-        if not any(aggregate is closed for aggregate in stored):
-            # A tuple for each series would set off the host's garbage collector, window by window.
-            window[series] = (*stored, closed) if stored else closed
+            windows = self._by_start = SortedDict()
+        window = windows.get(start)
+        if window is None:
+            window = windows[start] = {}
+        stored = window.setdefault(series, closed)
+        if stored is not closed and not any([aggregate is closed for aggregate in _as_tuple(stored)]):
+            # A tuple for each series would set off the host's garbage collector, window by window: so only for a second one.
+            window[series] = (*_as_tuple(stored), closed)
 
     def of(self, series: Series, after: float, until: float) -> Iterator[tuple[float, Aggregate]]:
         """Yield (start, aggregate) of the windows that start after `after` and not after `until`, in order."""

@@ -191,6 +191,14 @@ class LastValue(Aggregate):
         self.count += 1
         return True
 
+    def fold(self, values: list[Any]) -> None:
+        """Store many values, in their order."""
+        self.last = float(values[-1])
+        self.sum = saturated(self.sum + saturated(float_sum(values)))
+        self.min = min(self.min, float(min(values)))
+        self.max = max(self.max, float(max(values)))
+        self.count += len(values)
+
     def merge(self, other: Aggregate) -> None:
         """Add another; the later one's value is the last."""
         assert isinstance(other, LastValue)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, SupportsFloat, final
 
 from mypy_extensions import mypyc_attr
 
+from metrics_sdk.core.aggregates import FLOAT_MAX, INT64_MAX
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.numbers import to_float
@@ -32,7 +33,7 @@ FOLD_AT: Final = 1024  # values after which the recorder takes its own cell; a p
 LARGEST_BATCH: Final = 8192  # values merged under the lock at a time: a millisecond, so that a recorder's own take gets in
 CAP: Final = 1 << 20  # values that a cell holds at most, when takes are held up
 
-_INT64_MAX: Final = 9223372036854775807
+_SMALL: Final = (1 << 30) - 1  # the largest int of one digit
 
 
 @mypyc_attr(native_class=False)
@@ -58,7 +59,8 @@ class AppendCell(Cell):
     def __init__(self, series: Series, lowest: float, shard: int) -> None:
         super().__init__(series)
         self.dirty: Final = series.scope.dirty
-        self.lowest: Final = lowest  # 0 for monotonic sums, else -inf
+        self.lowest: Final = max(lowest, -FLOAT_MAX)  # 0 for monotonic sums
+        self.lowest_int: Final = 0 if lowest == 0.0 else -_SMALL
         self.shard: Final = shard
         self.pending: list[Any] = []
         self.full: Any = repeat(None, sys.maxsize)  # counts down: `next` is one C call
@@ -66,16 +68,20 @@ class AppendCell(Cell):
 
     def record(self, value: SupportsFloat) -> None:
         """Take `value` in, or count it as dropped."""
+        # Each comparison is one that CPython specialises: with an int of one digit, with a float.
+        number: Any = value
         kind = type(value)
         if (
-            (kind is float and value - value == 0.0)  # type: ignore[operator]
-            or (kind is int and -_INT64_MAX <= value <= _INT64_MAX)  # type: ignore[operator]
-        ) and value >= self.lowest:  # type: ignore[operator]
+            (number >= self.lowest_int and number <= _SMALL)
+            if kind is int
+            else (kind is float and number >= self.lowest and number <= FLOAT_MAX)
+        ):
             try:
                 pending = self.pending
-                pending.append(value)
-                if self not in self.dirty or not len(pending) & 1023:
-                    self._listed(pending)
+                pending.append(number)
+                if self in self.dirty and len(pending) & 1023:
+                    return
+                self._listed(pending)
             except BaseException:  # a signal handler's: the value may be in already, so a drain must look here
                 self.dirty[self] = None
                 raise
@@ -83,8 +89,8 @@ class AppendCell(Cell):
             self._record_slowly(value)
 
     def _record_slowly(self, value: SupportsFloat) -> None:
-        # slow path: numbers of other types, and what is dropped
-        number = to_float(value)
+        # slow path: large ints, numbers of other types, and what is dropped
+        number: Any = value if type(value) is int and -INT64_MAX <= value <= INT64_MAX else to_float(value)
         if number is None:
             self.drop(INVALID_VALUE)
         elif number - number != 0.0:

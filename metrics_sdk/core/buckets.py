@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from mypy_extensions import mypyc_attr
 
 from metrics_sdk.core.build import COMPILED
-from metrics_sdk.core.vectors import clear, narrow_zeros, zeros
+from metrics_sdk.core.vectors import clear, floats, narrow_zeros, zeros
 
 if COMPILED:
     from mypy_extensions import i32, i64
@@ -35,28 +35,25 @@ _PER_OCTAVE: Final = 1 << MAX_SCALE
 _FACTOR: Final = _PER_OCTAVE * 1.4426950408889634  # 2**20 / ln(2)
 _POSITIVE: Final = 2147483648.0  # added before truncation, so that truncating is rounding down
 _POSITIVE_INT: Final = 2147483648
+_LEAST_EXPONENT: Final = 1022
+_POWERS: Final = floats(tuple([2.0**exponent for exponent in range(-_LEAST_EXPONENT, 1024)] + [math.inf]))
 
 
 def index(x: float) -> i64:
     """Return the bucket of `x` at `MAX_SCALE`, for finite `x >= SMALLEST_NORMAL`.
 
-    The logarithm alone can be wrong by one next to a power of two, where buckets must be exact: there the exponent
-    decides.
+    The logarithm alone can be wrong by one next to a power of two, where buckets must be exact: there a comparison decides.
     """
     i: i64 = i64(math.log(x) * _FACTOR + _POSITIVE) - _POSITIVE_INT
     if ((i + 1) & (_PER_OCTAVE - 1)) < 2:
-        return _index_near_power(x)
+        return _index_near_power(x, (i + 1) >> MAX_SCALE)
     return i
 
 
-def _index_near_power(x: float) -> i64:
-    mantissa, exponent = math.frexp(x)
-    e: i64 = exponent
-    if mantissa == 0.5:
-        return ((e - 1) << MAX_SCALE) - 1
-    if mantissa < 0.75:
-        return (e - 1) << MAX_SCALE
-    return (e << MAX_SCALE) - 1
+def _index_near_power(x: float, exponent: i64) -> i64:
+    """Return the bucket of `x`, which is next to `2.0**exponent`."""
+    below = x <= _POWERS[exponent + _LEAST_EXPONENT]
+    return (exponent << MAX_SCALE) - 1 if below else exponent << MAX_SCALE
 
 
 def upper_bound(i: int, scale: int) -> float:
@@ -85,24 +82,18 @@ class Buckets:
         """Return them at half the resolution, `by` times: bucket `i` becomes part of bucket `i >> by`."""
         if by == 0:
             return self
-        indices, counts = self.indices, self.counts
-        n: i64 = len(indices)
+        n: i64 = len(self.indices)
+        indices, counts = narrow_zeros(n), zeros(n)
         used: i64 = 0
         i: i64 = 0
         while i < n:
-            if i == 0 or i64(indices[i]) >> by != i64(indices[i - 1]) >> by:
+            bucket = i32(i64(self.indices[i]) >> by)
+            if used == 0 or bucket != indices[used - 1]:
+                indices[used] = bucket
                 used += 1
+            counts[used - 1] += self.counts[i]
             i += 1
-        made = Buckets(narrow_zeros(used), zeros(used))
-        at: i64 = -1
-        i = 0
-        while i < n:
-            if i == 0 or i64(indices[i]) >> by != i64(indices[i - 1]) >> by:
-                at += 1
-                made.indices[at] = i32(i64(indices[i]) >> by)
-            made.counts[at] += counts[i]
-            i += 1
-        return made
+        return Buckets(indices[:used], counts[:used])
 
     def plus(self, other: Buckets) -> Buckets:
         """Return the sum of both."""
@@ -113,34 +104,36 @@ class Buckets:
         m: i64 = len(theirs)
         if n == 0 or m == 0:
             return self if m == 0 else other
+        our_counts, their_counts = self.counts, other.counts
         i: i64 = 0
+        if n == m:
+            while i < n and ours[i] == theirs[i]:
+                i += 1
+            if i == n:  # the same buckets, as most of the time
+                sums = zeros(n)
+                i = 0
+                while i < n:
+                    sums[i] = our_counts[i] + their_counts[i]
+                    i += 1
+                return Buckets(ours, sums)
+        indices, counts = narrow_zeros(n + m), zeros(n + m)
+        i = 0
         j: i64 = 0
-        used = n + m
-        while i < n and j < m:
-            if ours[i] < theirs[j]:
-                i += 1
-            else:
-                if ours[i] == theirs[j]:
-                    used -= 1
-                j += 1
-        made = Buckets(narrow_zeros(used), zeros(used))
-        indices, counts = made.indices, made.counts
-        i = j = 0
-        at: i64 = 0
-        while at < used:
+        used: i64 = 0
+        while i < n or j < m:
             if j == m or (i < n and ours[i] < theirs[j]):
-                indices[at] = ours[i]
-                counts[at] = self.counts[i]
+                indices[used] = ours[i]
+                counts[used] = our_counts[i]
                 i += 1
             else:
-                indices[at] = theirs[j]
-                counts[at] = other.counts[j]
+                indices[used] = theirs[j]
+                counts[used] = their_counts[j]
                 if i < n and ours[i] == theirs[j]:
-                    counts[at] += self.counts[i]
+                    counts[used] += our_counts[i]
                     i += 1
                 j += 1
-            at += 1
-        return made
+            used += 1
+        return Buckets(indices[:used], counts[:used])
 
     def items(self) -> list[tuple[int, int]]:
         """Return (bucket, count), ascending."""
@@ -156,6 +149,28 @@ def _plus_interpreted(ours: Buckets, theirs: Buckets) -> Buckets:
     indices: Any = sorted(counts)
     ordered: Any = [counts[bucket] for bucket in indices]
     return Buckets(indices, ordered)
+
+
+def counted(indices: vec[i64], shift: i64) -> Buckets:
+    """Return the buckets of ascending indices at `MAX_SCALE`, each of which stands for a value."""
+    n: i64 = len(indices)
+    if n == 0:
+        return NO_BUCKETS
+    buckets, counts = narrow_zeros(n), zeros(n)
+    last = indices[0] >> shift
+    buckets[0] = i32(last)
+    counts[0] = 1
+    at: i64 = 0
+    i: i64 = 1
+    while i < n:
+        bucket = indices[i] >> shift
+        if bucket != last:
+            at += 1
+            buckets[at] = i32(bucket)
+            last = bucket
+        counts[at] += 1
+        i += 1
+    return Buckets(buckets, counts) if at + 1 == n else Buckets(buckets[: at + 1], counts[: at + 1])
 
 
 def buckets_of(items: list[tuple[int, int]]) -> Buckets:
@@ -179,7 +194,6 @@ class BucketArray:
     def __init__(self) -> None:
         self.start: i64 = 0
         self.counts: vec[i64] = zeros(0)
-        self.released: i64 = 0  # the size of the array that was let go
 
     def first(self) -> i64:
         """Return the position of the first bucket in use, or -1 if all are empty."""
@@ -206,9 +220,6 @@ class BucketArray:
         """Make the array reach to `bucket`, with room to grow up to `limit` buckets; that is enough to hold all used ones."""
         counts = self.counts
         n: i64 = len(counts)
-        if n == 0 and 0 <= bucket - self.start < self.released:
-            self.counts = zeros(self.released)
-            return
         low = high = bucket
         first = self.first()
         if first >= 0:
@@ -236,7 +247,6 @@ class BucketArray:
         """Halve the resolution `by` times: bucket `i` becomes part of bucket `i >> by`."""
         counts = self.counts
         n: i64 = len(counts)
-        self.released = 0
         if n == 0:
             return
         start = self.start >> by
@@ -248,37 +258,27 @@ class BucketArray:
         self.start = start
         self.counts = fresh
 
-    def packed(self) -> Buckets:
-        """Return the buckets in use."""
+    def packed(self, at_most: i64) -> Buckets:
+        """Return the buckets in use, which are `at_most` so many."""
         counts = self.counts
         n: i64 = len(counts)
+        room = min(n, at_most)
+        indices, kept = narrow_zeros(room), zeros(room)
         used: i64 = 0
         i: i64 = 0
         while i < n:
             if counts[i] != 0:
+                indices[used] = i32(self.start + i)
+                kept[used] = counts[i]
                 used += 1
             i += 1
-        made = Buckets(narrow_zeros(used), zeros(used))
-        at: i64 = 0
-        i = 0
-        while at < used:
-            if counts[i] != 0:
-                made.indices[at] = i32(self.start + i)
-                made.counts[at] = counts[i]
-                at += 1
-            i += 1
-        return made
+        return Buckets(indices, kept) if used == room else Buckets(indices[:used], kept[:used])
 
-    def restart(self) -> None:
+    def clear(self) -> None:
+        """Set all counts to zero."""
+        clear(self.counts)
+
+    def drop(self) -> None:
         """Forget everything, the layout too."""
         self.start = 0
         self.counts = zeros(0)
-        self.released = 0
-
-    def clear(self, keep: bool) -> None:
-        """Set all counts to zero. Unless it is to be kept, the array is let go until it is needed again."""
-        if keep:
-            clear(self.counts)
-        elif len(self.counts):
-            self.released = len(self.counts)
-            self.counts = zeros(0)

@@ -1,15 +1,15 @@
 """The histogram with base-2 exponential buckets: one form to record into, one to keep.
 
 The scale is `MAX_SCALE - shift`. It falls when the values spread further than `max_buckets` of either sign reach; zeros are
-counted apart. `ExponentialRecorder` has an array of buckets, in which it counts a value with a few instructions;
-`ExponentialHistogram` has the used buckets alone, and is what totals and windows are made of.
+counted apart. `ExponentialRecorder` counts a value with a few instructions, in an array of buckets; `ExponentialHistogram` has
+the used buckets alone, and is what totals and windows are made of.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from mypy_extensions import mypyc_attr
 
@@ -22,17 +22,23 @@ from metrics_sdk.core.buckets import (
     BucketArray,
     Buckets,
     buckets_of,
+    counted,
     index,
     upper_bound,
 )
 from metrics_sdk.core.build import COMPILED
+from metrics_sdk.core.vectors import floats, zeros
 
 if COMPILED:
     from mypy_extensions import i64
 else:
     i64 = int
 
+if TYPE_CHECKING:
+    from librt.vecs import vec
+
 MAX_SHIFT: Final = MAX_SCALE - MIN_SCALE
+FEW: Final = 32  # values of an interval that are kept as they are
 
 
 @mypyc_attr(acyclic=True)
@@ -128,8 +134,8 @@ class ExponentialHistogram(Exponential):
                     low >>= 1
                     high >>= 1
                     made.shift += 1
-        made.positive = _counted(above, made.shift)
-        made.negative = _counted(below, made.shift)
+        made.positive = _runs(above, made.shift)
+        made.negative = _runs(below, made.shift)
         self.merge(made)
 
     def copy(self) -> Aggregate:
@@ -170,10 +176,15 @@ class ExponentialHistogram(Exponential):
 @final
 @mypyc_attr(acyclic=True)
 class ExponentialRecorder(Exponential):
-    """What values are added to, one by one."""
+    """What values are added to, one by one: a few are kept as they are, more are counted in arrays of buckets.
+
+    So a series that is hardly used takes little memory, and a busy one pays for each value once.
+    """
 
     def __init__(self, max_buckets: i64) -> None:
         super().__init__(max_buckets)
+        self.few: vec[float] = floats(())
+        self.waiting: i64 = 0  # how many of `few` are values
         self.positive: Final = BucketArray()
         self.negative: BucketArray | None = None
         self._laid_out()
@@ -184,8 +195,12 @@ class ExponentialRecorder(Exponential):
         self.counts = self.positive.counts
 
     def add(self, x: float) -> bool:
-        """Store a value, if its bucket exists."""
-        if x >= SMALLEST_NORMAL:
+        """Store a value, if there is room for it."""
+        waiting = self.waiting
+        if waiting < len(self.few):
+            self.few[waiting] = x
+            self.waiting = waiting + 1
+        elif x >= SMALLEST_NORMAL:
             slot = (index(x) >> self.shift) - self.start
             counts = self.counts
             if slot < 0 or slot >= len(counts):
@@ -220,7 +235,29 @@ class ExponentialRecorder(Exponential):
         return True
 
     def make_room(self, x: float) -> None:
-        """Grow the buckets, or lower the scale, until they reach the bucket of `x`."""
+        """Make room for `x`: among the few, or else in its bucket."""
+        if len(self.positive.counts) == 0 and self.negative is None:
+            few = self.few
+            n: i64 = len(few)
+            if n < FEW:
+                self.few = floats((0.0,) * max(4, 2 * n))
+                i: i64 = 0
+                while i < n:
+                    self.few[i] = few[i]
+                    i += 1
+                return
+            self.few = floats(())
+            self.waiting = 0
+            i = 0
+            while i < n:
+                self._reach(few[i])
+                self._count(few[i])
+                i += 1
+        self._reach(x)
+        self._laid_out()
+
+    def _reach(self, x: float) -> None:
+        """Grow the arrays, or lower the scale, until they reach the bucket of `x`."""
         if x == 0.0:
             return
         buckets = self.positive
@@ -243,15 +280,24 @@ class ExponentialRecorder(Exponential):
                 self.negative.coarsen(by)
             self.shift += by
         buckets.cover(i >> by, self.max_buckets)
-        self._laid_out()
 
     def packed(self) -> ExponentialHistogram:
         """Return what was recorded, to keep."""
         made = ExponentialHistogram(self.max_buckets)
-        made.positive = self.positive.packed()
-        if self.negative is not None:
-            made.negative = self.negative.packed()
         _copy_facts(self, made)
+        if self.waiting:
+            above = _indices(self.few, self.waiting, 1.0)
+            made.shift = _shift_for(above, self.max_buckets)
+            if self.min <= 0.0:
+                below = _indices(self.few, self.waiting, -1.0)
+                made.shift = max(made.shift, _shift_for(below, self.max_buckets))
+                made.negative = counted(below, made.shift)
+                made.zeros += self.waiting - len(above) - len(below)
+            made.positive = counted(above, made.shift)
+        else:
+            made.positive = self.positive.packed(self.count)
+            if self.negative is not None:
+                made.negative = self.negative.packed(self.count)
         return made
 
     def copy(self) -> Aggregate:
@@ -259,21 +305,26 @@ class ExponentialRecorder(Exponential):
         return self.packed()
 
     def clear(self) -> None:
-        """Forget everything. The scale stays if these values needed it, else it starts at the finest again."""
+        """Forget everything. The arrays stay if these values needed them, else the next ones are few again."""
         positive = self.positive
-        first = positive.first()
-        if self.shift > 0 and (first < 0 or (positive.last() - first + 1) * 2 <= self.max_buckets):
-            positive.restart()
+        n: i64 = len(positive.counts)
+        if n:
+            first = positive.first()
+            narrow = self.shift > 0 and (first < 0 or (positive.last() - first + 1) * 2 <= self.max_buckets)
+            if narrow or self.count < n:
+                positive.drop()
+            else:
+                positive.clear()
+        if len(positive.counts) == 0:
             self.shift = 0
-        else:
-            positive.clear(keep=self.count >= len(positive.counts))  # else idle series would keep arrays that are mostly empty
-        self._laid_out()
         self.negative = None
+        self.waiting = 0
         self.count = 0
         self.zeros = 0
         self.sum = 0.0
         self.min = math.inf
         self.max = -math.inf
+        self._laid_out()
 
 
 def _copy_facts(source: Exponential, to: Exponential) -> None:
@@ -289,7 +340,36 @@ def _bucket(size: float, shift: i64) -> i64:
     return index(max(size, SMALLEST_NORMAL)) >> shift
 
 
-def _counted(ordered: list[float], shift: i64) -> Buckets:
+def _indices(values: vec[float], n: i64, sign: float) -> vec[i64]:
+    """Return the buckets at `MAX_SCALE` of those of the first `n` values that have this sign, ascending."""
+    found: vec[i64] = zeros(n)
+    size: i64 = 0
+    i: i64 = 0
+    while i < n:
+        x = values[i] * sign
+        if x > 0.0:
+            bucket = _bucket(x, 0)
+            at = size
+            while at > 0 and found[at - 1] > bucket:  # they are few, so this is the fastest way to sort them
+                found[at] = found[at - 1]
+                at -= 1
+            found[at] = bucket
+            size += 1
+        i += 1
+    return found[:size]
+
+
+def _shift_for(indices: vec[i64], max_buckets: i64) -> i64:
+    """Return the smallest shift at which ascending indices lie within `max_buckets`."""
+    shift: i64 = 0
+    n: i64 = len(indices)
+    if n:
+        while (indices[n - 1] >> shift) - (indices[0] >> shift) >= max_buckets and shift < MAX_SHIFT:
+            shift += 1
+    return shift
+
+
+def _runs(ordered: list[float], shift: i64) -> Buckets:
     """Return the buckets of ascending positive values."""
     found: list[tuple[int, int]] = []
     n = len(ordered)

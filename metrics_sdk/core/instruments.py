@@ -12,9 +12,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, Protocol, SupportsFloat, TypeVar, final
 
 from metrics_sdk.core.attributes import OVERFLOW, Pairs, normalise, raised_by_signal_handler
+from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.table import Table
+
+if COMPILED:
+    from mypy_extensions import i64
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -45,32 +49,57 @@ class Stopwatch(Protocol):
 class Step:
     """A step of a walk: the key expected here, and by its values the next step or, at the last key, the cell.
 
-    Key and values are one object: kept in two places, a value could walk the keys of one shape through the cells of another.
+    One object, so that no value can walk the keys of one shape through the cells of another. The first value is kept apart:
+    many steps have only that one, and need no dict.
     """
 
-    def __init__(self, keys: tuple[str, ...], at: int) -> None:
-        self.key: Final = keys[at]
-        self.at: Final = at
-        self.size: Final = len(keys)
-        self.last: Final = at == len(keys) - 1
-        self.found: Final[dict[object, Any]] = {}
+    def __init__(self, key: str, keys_left: int, value: object, found: Any) -> None:
+        self.key: Final = key
+        self.keys_left: Final[i64] = keys_left
+        self.value: Final = value
+        self.found: Final = found
+        self.others: dict[object, Any] | None = None  # an entry lost to a race is learnt again
+
+    def learn(self, values: list[object], keys: tuple[str, ...], cell: Cell) -> None:
+        """Remember that `values` of `keys` lead to `cell`. This must be the first step."""
+        step = self
+        for at, value in enumerate(values):
+            found = step.found
+            if value is not step.value:
+                if step.others is None:
+                    step.others = {}
+                known = value == step.value  # it equals the first one, and is another object
+                found = step.others.setdefault(value, found if known else steps(values, keys, at + 1, cell))
+            if at + 1 < len(values):
+                step = found
+
+
+def steps(values: list[object], keys: tuple[str, ...], at: int, cell: Cell) -> Any:
+    """Return the way from the key at position `at` to `cell`."""
+    made: Any = cell
+    for i in range(len(keys) - 1, at - 1, -1):
+        made = Step(keys[i], len(keys) - 1 - i, values[i], made)
+    return made
 
 
 def walk(step: Step, attributes: dict[Any, Any]) -> Cell | None:
     """Return the cell of `attributes`; None if they are new, or their keys other ones or in another order."""
-    if len(attributes) != step.size:
+    if len(attributes) != step.keys_left + 1:
         return None
     try:
         for key, value in attributes.items():
             if key is not step.key and (type(key) is not str or key != step.key):
                 return None
-            kind = type(value)
-            if kind is not str and kind is not int:
-                return None
-            found = step.found.get(value)
+            found = step.found
+            if value is not step.value:
+                kind = type(value)
+                others = step.others
+                if others is None or (kind is not str and kind is not int):
+                    return None
+                found = others.get(value)
             if found is None:
                 return None
-            if step.last:
+            if step.keys_left == 0:
                 cell: Cell = found
                 return cell
             step = found
@@ -93,24 +122,23 @@ class Route:
 
     def learn(self, attributes: dict[Any, Any], pairs: Pairs, cell: Cell) -> None:
         """Remember the way to the cell of `attributes`, whose normal form is `pairs`, where walking there is right."""
-        keys: list[str] = []
         given = dict(pairs)
+        names: list[str] = []
+        values: list[object] = []
         for key, value in list(attributes.items()):
             if type(key) is not str or (type(value) is not str and type(value) is not int) or given.get(key) is not value:
                 return
-            keys.append(key)
+            names.append(key)
+            values.append(value)
+        keys = tuple(names)
         if not keys or len(keys) != len(given):
             return
-        ordered = tuple(keys)
-        shape = self.shapes.get(ordered)
+        shape = self.shapes.get(keys)
         if shape is None:
             if len(self.shapes) >= MAX_SHAPES:
                 return
-            shape = self.shapes.setdefault(ordered, Step(ordered, 0))
-        step = shape
-        while not step.last:
-            step = step.found.setdefault(given[step.key], Step(ordered, step.at + 1))
-        step.found.setdefault(given[step.key], cell)
+            shape = self.shapes.setdefault(keys, steps(values, keys, 0, cell))
+        shape.learn(values, keys, cell)
         self.shape = shape
 
 

@@ -65,6 +65,19 @@ class State:
 
 
 @final
+class Observed:
+    """An observed total: the generation that saw it, and what it was then and at first. Never changed.
+
+    What had come together before the first look is part of the sum, but of no window and no rate.
+    """
+
+    def __init__(self, generation: int, total: Any, first: Any) -> None:
+        self.generation: Final = generation
+        self.total: Final = total
+        self.first: Final = first
+
+
+@final
 class Series:
     """The aggregate of one attribute set of one instrument, and the cell that feeds it.
 
@@ -81,8 +94,12 @@ class Series:
         self.empty: Final = empty
         self.lock: Final = lock
         self.state = State(scope.generation, empty.fresh(), scope.now())
-        self.offset: Any = 0  # what an observed total was when it was first seen: part of the sum, of no window and no rate
-        self.observed: Any = None  # the generation and the total when it was last seen
+        self.observed: Observed | None = None
+
+    def offset(self) -> Any:
+        """Return what an observed total was when it was first seen, else 0."""
+        observed = self.observed
+        return 0 if observed is None else observed.first
 
     def current(self) -> State:
         """Return the state, an empty one if it is a forked parent's."""

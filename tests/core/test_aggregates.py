@@ -127,6 +127,17 @@ def test_merging_a_recorder_leaves_it_and_what_was_copied_from_it_alone(
     assert_same(filled(kind, values + values + more), kept_too, sum(map(abs, values + values + more)))
 
 
+@given(st.lists(numbers, min_size=33, max_size=80), st.lists(numbers, max_size=40), st.lists(numbers, max_size=40))
+def test_a_recorder_counts_many_values_like_few_before_and_after_it_is_cleared(
+    many: list[float], more: list[float], others: list[float]
+) -> None:
+    used = new_aggregate("histogram", None, 16).recorder()
+    for values in (many, more, many + more, others):
+        record(used, values)
+        assert_same(filled("exponential", values, in_bulk=True), used.copy(), sum(map(abs, values)))
+        used.clear()
+
+
 @given(st.lists(st.integers(-(2**62), 2**62)))
 def test_sums_of_ints_are_exact_up_to_64_bits_and_doubles_beyond(values: list[int]) -> None:
     made = Sum()

@@ -49,7 +49,7 @@ class Edit(NamedTuple):
 # The same code, with boundaries that a few values reach.
 SMALL = (
     Edit("core.append", "FOLD_AT: Final = 1024", "FOLD_AT: Final = 8"),
-    Edit("core.append", "not len(pending) & 1023", "not len(pending) & 7"),
+    Edit("core.append", "len(pending) & 1023", "len(pending) & 7"),
     Edit("core.append", "LARGEST_BATCH: Final = 8192", "LARGEST_BATCH: Final = 12"),
     Edit("core.append", "CAP: Final = 1 << 20", "CAP: Final = 32"),
     Edit("slices", "SLICE_SECONDS = 0.00045", "SLICE_SECONDS = 60.0"),  # no step depends on how fast the machine is

@@ -76,8 +76,8 @@ BUGS = (
     Bug(
         "the recorder asks whether its cell is listed before it appends",
         (
-            Edit("core.append", "pending.append(value)", "listed = self in self.dirty; pending.append(value)"),
-            Edit("core.append", "if self not in self.dirty or", "if not listed or"),
+            Edit("core.append", "pending.append(number)", "listed = self in self.dirty; pending.append(number)"),
+            Edit("core.append", "if self in self.dirty and", "if listed and"),
         ),
         "test_another_thread_records_and_drains_in_the_middle_of_a_record",
         "left pending",
@@ -141,22 +141,21 @@ BUGS = (
     ),
     Bug(
         "a recorder that finds the cell empty puts the value before those that are being merged",
-        (Edit("core.append", "pending.append(value)", "pending.insert(type(pending[0]) is Batch if pending else 0, value)"),),
+        (Edit("core.append", "pending.append(number)", "pending.insert(type(pending[0]) is Batch if pending else 0, number)"),),
         "test_a_gauge_shows_the_value_set_last",
         "out of order",
     ),
     Bug(
         "keys and steps of a shape are two attributes of the route",
         (
-            Edit("core.instruments", "self.key: Final = keys[at]", "self.key: Final = keys[at]; self.keys = keys"),
             Edit("core.instruments", "self.shape: Step | None = None", "self.keys = (); self.shape: Step | None = None"),
-            Edit("core.instruments", "        self.shape = shape\n", "        self.shape = shape; self.keys = shape.keys\n"),
-            Edit("core.instruments", "route.shape = shape\n", "route.shape = shape; route.keys = shape.keys\n"),
+            Edit("core.instruments", "        self.shape = shape\n", "        self.shape = shape; self.keys = keys\n"),
+            Edit("core.instruments", "route.shape = shape\n", "route.shape = shape; route.keys = tuple(attributes)\n"),
             Edit("core.instruments", "def walk(step: Step, attributes", "def walk(step: Step, keys: Any, attributes"),
             Edit(
                 "core.instruments",
                 "key is not step.key and (type(key) is not str or key != step.key)",
-                "key != keys[step.at]",
+                "key != keys[-1 - step.keys_left]",
             ),
             Edit(
                 "core.instruments",
@@ -166,7 +165,7 @@ BUGS = (
             Edit(
                 "core.instruments",
                 "                    cell = walk(shape, attributes)",
-                "                    cell = walk(shape, shape.keys, attributes)",
+                "                    cell = walk(shape, tuple(attributes), attributes)",
             ),
         ),
         "test_values_find_their_series_while_other_attributes_are_recorded",
@@ -181,11 +180,11 @@ BUGS = (
     Bug(
         "a window is moved into the total before it is stored",
         (
-            Edit("store", ".put(state.window, series, state.open)", ".kept"),
+            Edit("store", ".put(state.window, series, opened)", ".kept"),
             Edit(
                 "store",
-                "series.close_window(state.open)",
-                "series.close_window(state.open); self._windows[id(series.lock)].put(state.window, series, state.open)",
+                "series.close_window(opened)",
+                "series.close_window(opened); windows.put(state.window, series, opened)",
             ),
         ),
         "test_a_reader_finds_every_value_in_one_window_while_it_closes",
