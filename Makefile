@@ -6,7 +6,7 @@ SOURCES := $(shell find metrics_sdk integrations -name '*.py') pyproject.toml ha
 COMPILED := .venv/compiled/bin
 INTERPRETED := .venv/interpreted/bin
 
-.PHONY: demo test lint bench bench-quick soak prometheus clean
+.PHONY: demo test lint bench bench-quick bench-freethreaded soak prometheus clean
 
 demo: .venv/compiled/.installed
 	$(COMPILED)/python -P -m metrics_sdk demo --seconds $(SECONDS) --port $(PORT)
@@ -26,6 +26,11 @@ bench: .venv/compiled/.benched
 bench-quick: .venv/compiled/.benched
 	$(COMPILED)/python benchmarks/run_all.py --quick
 
+# What threads and shards do where there is no GIL, interpreted. Builds that interpreter if need be, with pyenv and apt.
+bench-freethreaded: .venv/freethreaded/.benched
+	.venv/freethreaded/bin/python benchmarks/threads.py
+	.venv/freethreaded/bin/python benchmarks/shards.py
+
 # The conservation and re-entrancy tests at full size, a few minutes.
 soak: .venv/compiled/.tested .venv/interpreted/.tested
 	METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 $(COMPILED)/pytest tests/test_conservation.py tests/test_reentrancy.py
@@ -33,7 +38,7 @@ soak: .venv/compiled/.tested .venv/interpreted/.tested
 
 # Prometheus and promtool, for the tests that use the real ones. Needs Debian's package tools.
 prometheus:
-	tools/prometheus .cache/prometheus
+	tools/debian13 .cache/prometheus prometheus promtool
 
 clean:
 	rm -rf .venv .cache build dist
@@ -47,6 +52,11 @@ clean:
 .venv/interpreted/.installed: $(SOURCES)
 	$(PYTHON) -m venv .venv/interpreted
 	METRICS_SDK_INTERPRETED=1 $(INTERPRETED)/pip install --quiet --disable-pip-version-check --force-reinstall .
+	touch $@
+
+.venv/freethreaded/.benched: $(SOURCES)
+	"$$(tools/python-freethreaded .cache/python-freethreaded)" -m venv .venv/freethreaded
+	.venv/freethreaded/bin/pip install --quiet --disable-pip-version-check --force-reinstall . prometheus-client==0.26.0
 	touch $@
 
 .venv/%/.tested: .venv/%/.installed

@@ -16,7 +16,7 @@ from typing import Any
 
 from report import shown
 
-PROGRAMS = ("record", "attributes", "timed", "threads", "flush", "series", "scrape", "memory", "imports", "host")
+PROGRAMS = ("record", "attributes", "timed", "threads", "shards", "flush", "series", "scrape", "memory", "imports", "host")
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 
 

@@ -123,9 +123,9 @@ class AppendCell(Cell):
         self.dirty[self] = None
         if len(pending) >= FOLD_AT and not self.take() and len(pending) >= CAP:
             # Takes are held up: until one succeeds, values are counted instead of kept, at no cost to the common case.
-            self.__dict__["record"] = self._count_excess
+            self.record = self._count_excess  # type: ignore[method-assign]
             if len(self.pending) < CAP:  # one has, just now
-                self.__dict__.pop("record", None)
+                self._keep_again()
         if not scope.running:
             scope.start()
 
@@ -139,8 +139,15 @@ class AppendCell(Cell):
             if not exclusively(self.series.lock, self._take):
                 return False
             left -= LARGEST_BATCH
-        self.__dict__.pop("record", None)
+        self._keep_again()
         return True
+
+    def _keep_again(self) -> None:
+        try:
+            # Not by __dict__: once that was looked at, CPython finds the attributes of this object more slowly.
+            del self.record
+        except AttributeError:
+            pass  # as nearly always
 
     def _take(self) -> None:
         series = self.series
@@ -186,7 +193,7 @@ class AppendCell(Cell):
         """Forget what a forked parent had recorded."""
         self.pending = []
         self.full = repeat(None, sys.maxsize)
-        self.__dict__.pop("record", None)
+        self._keep_again()
 
     def excess(self) -> int:
         """Return how many values were dropped because the list was at its cap."""

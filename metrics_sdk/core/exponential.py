@@ -124,7 +124,7 @@ class ExponentialHistogram(Exponential):
         negatives = bisect_left(ordered, 0.0)
         positives = bisect_right(ordered, 0.0, negatives)
         made.zeros = positives - negatives
-        above = ordered[positives:]
+        above = ordered[positives:] if positives else ordered
         below = [-x for x in ordered[:negatives][::-1]]
         made.shift = self.shift
         for sizes in (above, below):

@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 #: The epoch of a scope that was shut down. No cell's epoch ever equals it.
 CLOSED: Final = -1
 
-_local: Final[Any] = threading.local()
+this_thread: Final[Any] = threading.local()
 _tickets: Final = count()
 
 
 def thread_number() -> int:
     """Return a small number that is this thread's for its whole life, given out in turn."""
     try:
-        number: int = _local.number
+        number: int = this_thread.number
     except AttributeError:
-        number = _local.number = next(_tickets)
+        number = this_thread.number = next(_tickets)
     return number
 
 

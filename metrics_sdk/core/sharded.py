@@ -8,7 +8,7 @@ from metrics_sdk.core.append import AppendCell
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.in_place import InPlaceCell
-from metrics_sdk.core.scope import thread_number
+from metrics_sdk.core.scope import this_thread, thread_number
 
 if TYPE_CHECKING:
     from metrics_sdk.core.series import Series
@@ -46,7 +46,11 @@ class ShardedCell(Cell):
 
     def record(self, value: SupportsFloat) -> None:
         """Record into this thread's cell."""
-        self._mine().record(value)
+        try:
+            cell = self.by_shard[this_thread.number % self.shards]
+        except (AttributeError, KeyError):  # slow path: the first value of this thread, or of its shard
+            cell = self._mine()
+        cell.record(value)
 
     def drop(self, reason: int) -> None:
         """Count one value as dropped, in this thread's cell."""
