@@ -13,7 +13,7 @@ from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point
 
 PREFIX = "metrics_sdk."
-_AT_A_TIME = 16  # series counted between two looks at the clock: some microseconds
+_COUNTED_TOGETHER = 32  # series counted in one compiled call: 5 µs
 
 
 class ExporterHealth(NamedTuple):
@@ -76,8 +76,8 @@ def account(series: Iterable[Series]) -> Account:
     """Return what became of the values of these series."""
     made = Account()
     waiting = list(series)
-    for at in in_slices(range(0, len(waiting), _AT_A_TIME)):
-        made.add(waiting[at : at + _AT_A_TIME])
+    for at in in_slices(range(0, len(waiting), _COUNTED_TOGETHER), looking_every=1):
+        made.add(waiting[at : at + _COUNTED_TOGETHER])
     return made
 
 

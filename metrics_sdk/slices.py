@@ -13,11 +13,14 @@ T = TypeVar("T")
 SLICE_SECONDS = 0.00045
 
 
-def in_slices(items: Iterable[T]) -> Iterator[T]:
-    """Yield the items; the work that is done with them is interrupted by an offer of the GIL every half millisecond."""
+def in_slices(items: Iterable[T], looking_every: int = 16) -> Iterator[T]:
+    """Yield the items; the work that is done with them is interrupted by an offer of the GIL every half millisecond.
+
+    `looking_every`: so many items take a few microseconds; then the clock is looked at.
+    """
     end = time.perf_counter() + SLICE_SECONDS
     for number, item in enumerate(items):
         yield item
-        if not number & 15 and time.perf_counter() > end:
+        if not number % looking_every and time.perf_counter() > end:
             time.sleep(0)
             end = time.perf_counter() + SLICE_SECONDS

@@ -19,7 +19,7 @@ from metrics_sdk.core.table import Table
 from metrics_sdk.slices import SLICE_SECONDS, in_slices
 from metrics_sdk.windows import Windows
 
-_AT_A_TIME = 16  # series whose windows are closed under one hold of their lock: 20 µs
+_CLOSED_TOGETHER = 16  # series whose windows are closed under one hold of their lock: 20 µs
 
 
 class AggregateMap:
@@ -103,13 +103,15 @@ class AggregateMap:
 
     def _close_windows(self, window: float) -> None:
         scope = self._scope
-        waiting: dict[int, list[Series]] = {}
+        by_lock: dict[int, list[Series]] = {}
         for series in in_slices(list(scope.opened)):
-            batch = waiting.setdefault(id(series.lock), [])
-            batch.append(series)
-            if len(batch) == _AT_A_TIME:
-                exclusively(series.lock, partial(self._close, waiting.pop(id(series.lock))), 1.0)
-        for batch in waiting.values():
+            by_lock.setdefault(id(series.lock), []).append(series)
+        batches = [
+            sharing[at : at + _CLOSED_TOGETHER]
+            for sharing in by_lock.values()
+            for at in range(0, len(sharing), _CLOSED_TOGETHER)
+        ]
+        for batch in in_slices(batches, looking_every=1):
             exclusively(batch[0].lock, partial(self._close, batch), 1.0)
         scope.window = window
         for lock in self.locks:

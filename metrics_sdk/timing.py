@@ -38,10 +38,8 @@ class Timed:
         elapsed = _now() - self._started
         if kind is not None:
             self._bound().record_failure(elapsed, kind)
-        elif self._attributes is None:
-            self._histogram.record_seconds(elapsed)
         else:
-            self._histogram.record(elapsed * self._histogram.route.table.description.per_second, self._attributes)
+            self._histogram.record_seconds(elapsed, self._attributes)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return `function`, timed. It stays what it is: a method, a coroutine function, a generator function …"""

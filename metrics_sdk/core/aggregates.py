@@ -3,6 +3,8 @@
 An aggregate is mergeable: `a.merge(b)` leaves `a` as if it had been given the values of both. Counts and buckets are
 exact, integer sums are exact up to 64 bits, sums of floats are rounded as any addition of doubles is.
 
+A cell records into `recorder()`, and what it held is merged into other aggregates. For most kinds both are the same class.
+
 Guarantee to the cells: `add` either stores a value completely or returns False having stored nothing; it never raises
 and allocates nothing. `make_room` is called after a False and may allocate; then `add` succeeds.
 """
@@ -22,6 +24,7 @@ else:
     i64 = int
 
 INT64_MAX: Final = 9223372036854775807
+INT64_MIN: Final = -INT64_MAX - 1
 SMALL: Final = 1 << 60  # two of these cannot overflow, and mypyc compares with it in one instruction
 FLOAT_MAX: Final = 1.7976931348623157e308
 
@@ -40,7 +43,7 @@ class Aggregate:
 
     def add(self, x: float) -> bool:
         """Store the finite value `x`; False: nothing was stored, `make_room(x)` first."""
-        return False
+        raise NotImplementedError("this aggregate is not one to record into")
 
     def add_int(self, n: i64) -> bool:
         """Store the integer `n`, as `add` does."""
@@ -59,6 +62,7 @@ class Aggregate:
 
     def merge(self, other: Aggregate) -> None:
         """Add what `other`, an aggregate of the same kind, holds."""
+        raise NotImplementedError("this aggregate is one to record into alone")
 
     def clear(self) -> None:
         """Forget everything; memory may be kept for the next values."""
@@ -127,7 +131,7 @@ class Sum(Aggregate):
         """Store many values: `sum` adds integers exactly."""
         total: Any = sum(values)
         count: i64 = len(values)
-        if isinstance(total, int) and -INT64_MAX <= total <= INT64_MAX:
+        if isinstance(total, int) and INT64_MIN <= total <= INT64_MAX:
             self.add_int(total)
         elif total - total == 0.0:
             self.add(float(total))

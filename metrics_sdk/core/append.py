@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final, SupportsFloat, final
 
 from mypy_extensions import mypyc_attr
 
-from metrics_sdk.core.aggregates import FLOAT_MAX, INT64_MAX
+from metrics_sdk.core.aggregates import FLOAT_MAX, INT64_MAX, INT64_MIN
+from metrics_sdk.core.attributes import raised_by_signal_handler
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.numbers import to_float
@@ -64,7 +65,7 @@ class AppendCell(Cell):
         self.shard: Final = shard
         self.pending: list[Any] = []
         self.full: Any = repeat(None, sys.maxsize)  # counts down: `next` is one C call
-        series.scope.cells.append(self)
+        series.scope.cells[self] = None
 
     def record(self, value: SupportsFloat) -> None:
         """Take `value` in, or count it as dropped."""
@@ -90,7 +91,7 @@ class AppendCell(Cell):
 
     def _record_slowly(self, value: SupportsFloat) -> None:
         # slow path: large ints, numbers of other types, and what is dropped
-        number: Any = value if type(value) is int and -INT64_MAX <= value <= INT64_MAX else to_float(value)
+        number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
         if number is None:
             self.drop(INVALID_VALUE)
         elif number - number != 0.0:
@@ -146,8 +147,9 @@ class AppendCell(Cell):
         try:
             # Not by __dict__: once that was looked at, CPython finds the attributes of this object more slowly.
             del self.record
-        except AttributeError:
-            pass  # as nearly always
+        except AttributeError as error:  # it is not there, as nearly always
+            if raised_by_signal_handler(error):
+                raise
 
     def _take(self) -> None:
         series = self.series

@@ -42,7 +42,8 @@ _POWERS: Final = floats(tuple([2.0**exponent for exponent in range(-_LEAST_EXPON
 def index(x: float) -> i64:
     """Return the bucket of `x` at `MAX_SCALE`, for finite `x >= SMALLEST_NORMAL`.
 
-    The logarithm alone can be wrong by one next to a power of two, where buckets must be exact: there a comparison decides.
+    Next to a power of two, where buckets must be exact, a comparison decides; elsewhere the logarithm alone does, which can be
+    wrong by one for values within 2e-13 of a bound.
     """
     i: i64 = i64(math.log(x) * _FACTOR + _POSITIVE) - _POSITIVE_INT
     if ((i + 1) & (_PER_OCTAVE - 1)) < 2:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 class Cell:
-    """One shard's buffer of one series. No method raises, none waits."""
+    """Takes the values of one series. No method raises, none waits.
+
+    `record` and `drop` are for any cell, the others for those that `parts()` returns.
+    """
 
     def __init__(self, series: Series) -> None:
         self.series = series

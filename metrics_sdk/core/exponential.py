@@ -27,7 +27,7 @@ from metrics_sdk.core.buckets import (
     upper_bound,
 )
 from metrics_sdk.core.build import COMPILED
-from metrics_sdk.core.vectors import floats, zeros
+from metrics_sdk.core.vectors import float_zeros, zeros
 
 if COMPILED:
     from mypy_extensions import i64
@@ -108,11 +108,7 @@ class ExponentialHistogram(Exponential):
         if n:
             low = min(low, i64(ours.indices[0]) >> (shift - self.shift))
             high = max(high, i64(ours.indices[n - 1]) >> (shift - self.shift))
-        while high - low >= self.max_buckets and shift < MAX_SHIFT:
-            low >>= 1
-            high >>= 1
-            shift += 1
-        return shift
+        return shift + halvings(low, high, self.max_buckets, shift)
 
     def fold(self, values: list[Any]) -> None:
         """Store many values: sorted once, then cut at the bounds of the buckets that occur."""
@@ -130,10 +126,7 @@ class ExponentialHistogram(Exponential):
         for sizes in (above, below):
             if sizes:
                 low, high = _bucket(sizes[0], made.shift), _bucket(sizes[-1], made.shift)
-                while high - low >= self.max_buckets and made.shift < MAX_SHIFT:
-                    low >>= 1
-                    high >>= 1
-                    made.shift += 1
+                made.shift += halvings(low, high, self.max_buckets, made.shift)
         made.positive = _runs(above, made.shift)
         made.negative = _runs(below, made.shift)
         self.merge(made)
@@ -183,7 +176,7 @@ class ExponentialRecorder(Exponential):
 
     def __init__(self, max_buckets: i64) -> None:
         super().__init__(max_buckets)
-        self.few: vec[float] = floats(())
+        self.few: vec[float] = float_zeros(0)
         self.waiting: i64 = 0  # how many of `few` are values
         self.positive: Final = BucketArray()
         self.negative: BucketArray | None = None
@@ -237,18 +230,18 @@ class ExponentialRecorder(Exponential):
     def make_room(self, x: float) -> None:
         """Make room for `x`: among the few, or else in its bucket."""
         if len(self.positive.counts) == 0 and self.negative is None:
+            # No allocation in here is one that the garbage collector tracks: it would run, and a finaliser record in between.
             few = self.few
             n: i64 = len(few)
+            i: i64 = 0
             if n < FEW:
-                self.few = floats((0.0,) * max(4, 2 * n))
-                i: i64 = 0
+                self.few = float_zeros(max(4, 2 * n))
                 while i < n:
                     self.few[i] = few[i]
                     i += 1
                 return
-            self.few = floats(())
+            self.few = float_zeros(0)
             self.waiting = 0
-            i = 0
             while i < n:
                 self._reach(few[i])
                 self._count(few[i])
@@ -271,9 +264,7 @@ class ExponentialRecorder(Exponential):
         if first >= 0:
             low = min(low, buckets.start + first)
             high = max(high, buckets.start + buckets.last())
-        by: i64 = 0
-        while (high >> by) - (low >> by) >= self.max_buckets and self.shift + by < MAX_SHIFT:
-            by += 1
+        by = halvings(low, high, self.max_buckets, self.shift)
         if by:
             self.positive.coarsen(by)
             if self.negative is not None:
@@ -327,6 +318,14 @@ class ExponentialRecorder(Exponential):
         self._laid_out()
 
 
+def halvings(low: i64, high: i64, max_buckets: i64, shift: i64) -> i64:
+    """Return how often the resolution must be halved, at a shift of `shift`, until `low` to `high` are `max_buckets`."""
+    by: i64 = 0
+    while (high >> by) - (low >> by) >= max_buckets and shift + by < MAX_SHIFT:
+        by += 1
+    return by
+
+
 def _copy_facts(source: Exponential, to: Exponential) -> None:
     to.count = source.count
     to.shift = source.shift
@@ -361,12 +360,8 @@ def _indices(values: vec[float], n: i64, sign: float) -> vec[i64]:
 
 def _shift_for(indices: vec[i64], max_buckets: i64) -> i64:
     """Return the smallest shift at which ascending indices lie within `max_buckets`."""
-    shift: i64 = 0
     n: i64 = len(indices)
-    if n:
-        while (indices[n - 1] >> shift) - (indices[0] >> shift) >= max_buckets and shift < MAX_SHIFT:
-            shift += 1
-    return shift
+    return halvings(indices[0], indices[n - 1], max_buckets, 0) if n else 0
 
 
 def _runs(ordered: list[float], shift: i64) -> Buckets:
@@ -377,7 +372,11 @@ def _runs(ordered: list[float], shift: i64) -> Buckets:
     while at < n:
         bucket = int(_bucket(ordered[at], shift))
         to = bisect_right(ordered, upper_bound(bucket, int(MAX_SCALE - shift)), at + 1)
-        if found and found[-1][0] == bucket:  # its bound, rounded, was a little too low
+        # The bound is rounded: where it is a little too high, the last ones belong to the next bucket; where it is too low, the
+        # next ones belong to this one.
+        while to > at + 1 and _bucket(ordered[to - 1], shift) != bucket:
+            to -= 1
+        if found and found[-1][0] == bucket:
             found[-1] = (bucket, found[-1][1] + to - at)
         else:
             found.append((bucket, to - at))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, SupportsFloat, final
 
-from metrics_sdk.core.aggregates import INT64_MAX, Aggregate
+from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Aggregate
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.numbers import to_float
@@ -64,7 +64,7 @@ class InPlaceCell(Cell):
 
     def _record_slowly(self, value: SupportsFloat) -> None:
         # slow path: first record since a take or a fork, a cell being taken, odd values, a histogram that must grow
-        number: Any = value if type(value) is int and -INT64_MAX <= value <= INT64_MAX else to_float(value)
+        number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
         scope = self.scope
         epoch = scope.epoch
         if epoch == CLOSED:

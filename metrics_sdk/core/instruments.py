@@ -2,7 +2,7 @@
 
 The way of a value, top to bottom: verb → (no attributes: the instrument's own cell | attributes: a walk to the cell) →
 `Cell.record`. The walk goes by the attribute keys that the instrument was called with before, in the order of that call: a
-step per key through nested dicts, by values whose hashes Python has cached, so nothing is built, sorted or allocated.
+step for each, chosen by the value before: by identity, or by a hash that Python has cached. Nothing is built or sorted.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Route:
         given = dict(pairs)
         names: list[str] = []
         values: list[object] = []
-        for key, value in list(attributes.items()):
+        for key, value in attributes.copy().items():  # one C call: another thread may be changing it
             if type(key) is not str or (type(value) is not str and type(value) is not int) or given.get(key) is not value:
                 return
             names.append(key)
@@ -269,14 +269,15 @@ class Histogram(Instrument):
         """Record `value`. Never raises, never waits; what is not accepted is counted as dropped."""
         (self.route.bare if attributes is None else self.find(attributes)).record(value)
 
-    def record_seconds(self, seconds: float) -> None:
+    def record_seconds(self, seconds: float, attributes: Attributes | None = None) -> None:
         """Record a duration, converted to the unit if that is one of time."""
         route = self.route
-        route.bare.record(seconds * route.table.description.per_second)
+        elapsed = seconds * route.table.description.per_second
+        (route.bare if attributes is None else self.find(attributes)).record(elapsed)
 
     def record_failure(self, seconds: float, error: type[BaseException]) -> None:
         """Record the duration of what raised `error`, with the attribute `error.type`."""
-        self.record(seconds * self.route.table.description.per_second, {"error.type": error.__name__})
+        self.record_seconds(seconds, {"error.type": error.__name__})
 
     def measure(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return `function(*args, **kwargs)`, and record how long that took."""

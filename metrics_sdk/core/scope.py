@@ -54,7 +54,7 @@ class Scope:
         # Both are changed one entry at a time and never swapped: a recorder may hold a reference.
         self.dirty: Final[dict[Cell, None]] = {}
         self.opened: Final[dict[Series, None]] = {}
-        self.cells: Final[list[Cell]] = []  # those that cannot notice a fork by themselves
+        self.cells: Final[dict[Cell, None]] = {}  # those that cannot notice a fork by themselves
 
     def is_closed(self) -> bool:
         """Tell whether the SDK was shut down."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, SupportsFloat, final
 
 from metrics_sdk.core.append import AppendCell
+from metrics_sdk.core.attributes import raised_by_signal_handler
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.in_place import InPlaceCell
@@ -41,14 +42,19 @@ class ShardedCell(Cell):
         shard = thread_number() % self.shards
         cell = self.by_shard.get(shard)
         if cell is None:  # the one that is there if another thread of this shard was faster
-            cell = self.by_shard.setdefault(shard, _new_part(self.series, self.lowest, shard))
+            made = _new_part(self.series, self.lowest, shard)
+            cell = self.by_shard.setdefault(shard, made)
+            if cell is not made:
+                self.series.scope.cells.pop(made, None)
         return cell
 
     def record(self, value: SupportsFloat) -> None:
         """Record into this thread's cell."""
         try:
             cell = self.by_shard[this_thread.number % self.shards]
-        except (AttributeError, KeyError):  # slow path: the first value of this thread, or of its shard
+        except (AttributeError, KeyError) as error:  # slow path: the first value of this thread, or of its shard
+            if raised_by_signal_handler(error):
+                raise
             cell = self._mine()
         cell.record(value)
 

@@ -16,6 +16,7 @@ from metrics_sdk.core.sharded import new_cell
 PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9, "min": 1.0 / 60.0, "h": 1.0 / 3600.0}
 
 
+_OVERFLOW_KEY: Final = identity(OVERFLOW)
 SHARED_PAIRS: Final = 256  # pairs of key and value that series of an instrument have in common
 
 
@@ -70,16 +71,22 @@ class Table:
         key = identity(pairs)
         series = self.series.get(key)
         if series is None:
-            if len(self.series) >= self.limit and pairs:
-                pairs = OVERFLOW
+            if key == _OVERFLOW_KEY or (len(self.series) >= self.limit and pairs):
+                pairs = OVERFLOW  # this very object: by it the series is known
+                key = _OVERFLOW_KEY
+                series = self.series.get(key)
+                if series is not None:
+                    return series
             else:
                 pairs = self._shared(pairs)
-            key = identity(pairs)
+                key = identity(pairs)
             made = Series(self.scope, pairs, self.empty, self.locks[hash((id(self), key)) & (len(self.locks) - 1)])
             kind = self.description.kind
             shards = 1 if kind.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
             made.cell = new_cell(made, 0.0 if kind.monotonic else -math.inf, shards)
             series = self.series.setdefault(key, made)
+            if series is not made:  # another thread was faster
+                self.scope.cells.pop(made.cell, None)
         return series
 
     def _shared(self, pairs: Pairs) -> Pairs:

@@ -1,7 +1,7 @@
-"""Arrays of machine integers: `librt` vectors where the core is compiled, plain lists where it is interpreted.
+"""Arrays of machine numbers: `librt` vectors where the core is compiled, plain lists where it is interpreted.
 
-A vector costs 8 bytes an entry, and updating one is a single machine instruction; interpreted, the same vector would be
-twice as slow as a list, so the container is chosen by build.
+A vector costs 8 bytes an entry, or 4 for a narrow one, and updating it is a single machine instruction; interpreted, the same
+vector would be twice as slow as a list, so the container is chosen by build.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ if COMPILED:
     def narrow_zeros(n: i64) -> vec[i32]:
         """Return `n` zeros of 32 bits."""
         return vec[i32]([0] * n)
+
+    def float_zeros(n: i64) -> vec[float]:
+        """Return `n` doubles of value 0."""
+        return vec[float]([0.0] * n)
 
     def floats(values: tuple[float, ...]) -> vec[float]:
         """Return `values` as a vector of doubles."""
@@ -39,6 +43,9 @@ else:
 
     def narrow_zeros(n):  # noqa: D103
         return [0] * n
+
+    def float_zeros(n):  # noqa: D103
+        return [0.0] * n
 
     def floats(values):  # noqa: D103
         return list(values)
