@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from metrics_sdk.core.attributes import raised_by_signal_handler
+
 
 def exclusively(lock: Any, work: Callable[[], object], timeout: float = 0.0) -> bool:
     """Call `work` with `lock`, an RLock, held; return whether it was called.
@@ -26,6 +28,7 @@ def exclusively(lock: Any, work: Callable[[], object], timeout: float = 0.0) -> 
     finally:
         try:
             lock.release()
-        except RuntimeError:
-            pass  # it never was ours
+        except RuntimeError as error:  # it never was ours
+            if raised_by_signal_handler(error):
+                raise
     return taken

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metrics_sdk.core.aggregates import FLOAT_MAX, INT64_MAX, LastValue, Sum
 from metrics_sdk.core.aggregation import new_aggregate
-from metrics_sdk.core.buckets import MAX_SCALE
+from metrics_sdk.core.buckets import MAX_SCALE, upper_bound
 from metrics_sdk.core.exponential import ExponentialHistogram
 
 BOUNDS = (-1.0, 0.0, 0.5, 10.0, 1e6)
@@ -95,6 +95,22 @@ def test_merging_is_commutative_and_associative(kind: str, a: list[float], b: li
 @given(values=st.lists(numbers, min_size=1))
 def test_folding_in_bulk_is_adding_one_by_one(kind: str, values: list[float]) -> None:
     assert_same(filled(kind, values), filled(kind, values, in_bulk=True), sum(map(abs, values)))
+
+
+@given(st.integers(-870, 870), st.integers(0, 8))
+def test_values_next_to_the_bounds_of_buckets_are_folded_into_the_buckets_they_would_be_added_to(
+    first: int, scale: int
+) -> None:
+    bounds = [upper_bound(first + i, scale) for i in range(150)]
+    values = [x for bound in bounds for x in (math.nextafter(bound, 0), bound, math.nextafter(bound, math.inf))]
+    one_by_one = new_aggregate("histogram", None, 160)
+    for value in values:
+        single = new_aggregate("histogram", None, 160).recorder()
+        record(single, [value])
+        one_by_one.merge(single)
+    at_once = new_aggregate("histogram", None, 160)
+    at_once.fold(values)
+    assert_same(one_by_one, at_once, math.fsum(values))
 
 
 @pytest.mark.parametrize("kind", KINDS)

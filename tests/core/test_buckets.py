@@ -32,6 +32,8 @@ def test_a_power_of_two_is_the_inclusive_upper_bound_of_its_bucket(exponent: int
     power = 2.0**exponent
     assert (exponent << MAX_SCALE) - 1 == index(power)
     assert exponent << MAX_SCALE <= index(math.nextafter(power, math.inf))
+    if power > SMALLEST_NORMAL:
+        assert (exponent << MAX_SCALE) - 1 >= index(math.nextafter(power, 0))
 
 
 @given(normal, normal)

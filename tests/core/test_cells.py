@@ -172,6 +172,27 @@ def test_series_past_the_limit_share_the_overflow_series_and_every_value_is_in_o
     assert 200 - 2 * (len(sdk.query_all()["c"]) - 1) == sdk.query("c", {"otel.metric.overflow": True}).sum
 
 
+def test_recording_into_the_overflow_series_remembers_nothing() -> None:
+    sdk = MetricsSDK(Config(background=False, max_series_per_instrument=3))
+    counter = sdk.counter("c")
+
+    def flood() -> None:
+        for i in range(1000):
+            counter.add(1, {"user": i})
+            counter.add(1, {"otel.metric.overflow": True})
+            counter.bind({"user": i}).add(1)
+
+    def remembered() -> tuple[int, ...]:
+        steps = sum(len(step.others or ()) for step in counter.route.shapes.values())
+        return len(sdk._scope.cells), steps, len(counter.bound), len(sdk.query_all()["c"])
+
+    flood()
+    before = remembered()
+    flood()
+    assert before == remembered()
+    assert (6000, 6000 - 4) == (sdk.query("c").sum, sdk.query("c", {"otel.metric.overflow": True}).sum)
+
+
 def test_binding_the_same_attributes_again_returns_the_same_instrument(sdk: MetricsSDK) -> None:
     counter = sdk.counter("c")
     assert counter.bind({"a": 1, "b": 2}) is counter.bind({"b": 2, "a": 1})

@@ -33,6 +33,10 @@ class Interrupt(BaseException):
     """What a signal handler raises into the operation."""
 
 
+class LooksLikeOurs(KeyError, AttributeError, RuntimeError, Interrupt):
+    """The same, of types that the core catches where it raises them itself."""
+
+
 def _names_of(code: CodeType) -> list[str]:
     names = _names.get(code)
     if names is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 from collections.abc import Callable, Iterable
 from decimal import Decimal
 from functools import partial
@@ -10,7 +11,7 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
-from schedules_explorer import Broken, Interleaving, Interrupt, elsewhere, interrupted, one_pause_each, traced
+from schedules_explorer import Broken, Interleaving, Interrupt, LooksLikeOurs, elsewhere, interrupted, one_pause_each, traced
 from schedules_world import WINDOW_SECONDS, World
 
 Operation = Callable[[], object]
@@ -190,6 +191,13 @@ def an_exception(world: World) -> None:
     raise Interrupt
 
 
+def an_error_like_ours(world: World) -> None:
+    raise LooksLikeOurs
+
+
+RAISING = (an_exception, an_error_like_ours)
+
+
 def a_record(world: World) -> None:
     world.add()
 
@@ -304,13 +312,20 @@ def _run(core: Any, situation: Situation, plan: list[tuple[int, Action]]) -> int
     """Run one schedule and check the outcome; return how much of the plan came to pass."""
     world, operation = situation(core)
     error: BaseException | None = None
-    signals = len(plan) == 1 and plan[0][1] in (an_exception, a_fork)
+    signals = len(plan) == 1 and plan[0][1] in (*RAISING, a_fork)
+    raises = signals and plan[0][1] in RAISING
     places: list[str] = []
+    before = signal.signal(signal.SIGUSR2, plan[0][1]) if raises else None  # by this the core knows whose exception it is
     try:
         try:
             interrupted(operation, [(at, partial(action, world)) for at, action in plan], signals, places)
         except (Exception, Interrupt) as raised:
             error = raised
+        finally:
+            if raises:
+                signal.signal(signal.SIGUSR2, before)
+        if raises and places and error is None:
+            raise Broken("swallowed the exception")
         if isinstance(error, Broken) or not world.gone:
             world.ended(error)
             world.revive()

@@ -22,6 +22,7 @@ from schedules_situations import (
     a_record,
     a_take_and_a_first_record,
     a_take_and_a_record_that_takes,
+    an_error_like_ours,
     an_exception,
     drain,
     drain_of_shards,
@@ -95,6 +96,11 @@ def test_an_exception_in_a_record_costs_at_most_that_record(core: Any) -> None:
 
 def test_an_exception_in_a_first_record_leaves_no_value_where_no_drain_looks(core: Any) -> None:
     assert walk(core, FIRST_RECORDS, [an_exception]) > 50
+
+
+@pytest.mark.slow
+def test_an_exception_that_looks_like_one_of_ours_reaches_the_host_all_the_same(core: Any) -> None:
+    assert walk(core, [*LATER_RECORDS, *FIRST_RECORDS, record_that_takes_drops_too], [an_error_like_ours]) > 200
 
 
 @pytest.mark.slow
