@@ -31,10 +31,12 @@ bench-freethreaded: .venv/freethreaded/.benched
 	.venv/freethreaded/bin/python benchmarks/threads.py
 	.venv/freethreaded/bin/python benchmarks/shards.py
 
-# The conservation and re-entrancy tests at full size, a few minutes.
+# The conservation and re-entrancy tests, and those of windows against a model, at full size: some minutes.
+FULL_SIZE := METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 METRICS_SDK_OPERATIONS=60000
+SOAKED := tests/test_conservation.py tests/test_reentrancy.py tests/test_windows.py
 soak: .venv/compiled/.tested .venv/interpreted/.tested
-	METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 $(COMPILED)/pytest tests/test_conservation.py tests/test_reentrancy.py
-	METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 $(INTERPRETED)/pytest tests/test_conservation.py tests/test_reentrancy.py
+	$(FULL_SIZE) $(COMPILED)/pytest $(SOAKED)
+	$(FULL_SIZE) $(INTERPRETED)/pytest $(SOAKED)
 
 # Prometheus and promtool, for the tests that use the real ones. Needs Debian's package tools.
 prometheus:

@@ -31,7 +31,7 @@ class Merging:
         config = Config(
             background=False,
             max_series_per_instrument=series + 10,
-            window_seconds=10.0 if windows else 0.0,
+            resolutions=((10, 600), (60, 7200)) if windows else (),
             clock=self.clock,
         )
         self.sdk = MetricsSDK(config)

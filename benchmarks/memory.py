@@ -36,7 +36,7 @@ def build_ours(kind: str, sets: list[dict[str, str]]) -> object:
 
     from metrics_sdk import Config, MetricsSDK
 
-    sdk = MetricsSDK(Config(background=False, window_seconds=0, max_series_per_instrument=len(sets) + 10))
+    sdk = MetricsSDK(Config(background=False, resolutions=(), max_series_per_instrument=len(sets) + 10))
     if kind in ("counter", "scraped"):
         counter = sdk.counter("x")
         for attributes in sets:

@@ -15,6 +15,7 @@ from metrics_sdk.default import (
     observable_up_down_counter,
     query,
     query_all,
+    query_by,
     record,
     shutdown,
     snapshot,
@@ -29,7 +30,7 @@ from metrics_sdk.errors import (
     UnknownInstrument,
 )
 from metrics_sdk.health import Health
-from metrics_sdk.query import Aggregate
+from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.registry import Observable
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Exporter, Snapshot
@@ -44,6 +45,7 @@ __all__ = [
     "Export",
     "Exporter",
     "Gauge",
+    "Grouped",
     "Health",
     "Histogram",
     "MetricsError",
@@ -65,6 +67,7 @@ __all__ = [
     "observable_up_down_counter",
     "query",
     "query_all",
+    "query_by",
     "record",
     "shutdown",
     "snapshot",

@@ -15,7 +15,8 @@ from metrics_sdk.config import Config
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
 from metrics_sdk.health import Health
-from metrics_sdk.query import Aggregate
+from metrics_sdk.interval import Seconds, Time
+from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.registry import Observable, Observations
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Snapshot
@@ -141,14 +142,35 @@ def instrument(target: str, name: str, attributes: Attributes | None = None) -> 
     return current().instrument(target, name, attributes)
 
 
-def query(name: str, attributes: Attributes | None = None, *, last: float | None = None) -> Aggregate:
+def query(
+    name: str,
+    attributes: Attributes | None = None,
+    *,
+    last: Seconds | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
+) -> Aggregate:
     """Return what was recorded under `name`, up to this moment; see `MetricsSDK.query`."""
-    return current().query(name, attributes, last=last)
+    return current().query(name, attributes, last=last, since=since, until=until)
 
 
-def query_all(*, last: float | None = None) -> Mapping[str, Mapping[Pairs, Aggregate]]:
+def query_by(
+    name: str,
+    *keys: str,
+    attributes: Attributes | None = None,
+    last: Seconds | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
+) -> Grouped:
+    """Return the same apart for each value of the attribute that `keys` names; see `MetricsSDK.query_by`."""
+    return current().query_by(name, *keys, attributes=attributes, last=last, since=since, until=until)
+
+
+def query_all(
+    *, last: Seconds | None = None, since: Time | None = None, until: Time | None = None
+) -> Mapping[str, Mapping[Pairs, Aggregate]]:
     """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
-    return current().query_all(last=last)
+    return current().query_all(last=last, since=since, until=until)
 
 
 def snapshot() -> Snapshot:

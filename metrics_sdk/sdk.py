@@ -21,13 +21,14 @@ from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
 from metrics_sdk.core.scope import Scope
-from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.exporting import ExportWorker, Job
 from metrics_sdk.faults import LOGGER, Faults
 from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics, instrument_health
-from metrics_sdk.query import Aggregate, matching, merged_recent, merged_total, unknown, value_of
+from metrics_sdk.interval import Seconds, Time
+from metrics_sdk.query import Aggregate, Grouped, value_of
+from metrics_sdk.reader import Reader
 from metrics_sdk.registry import Observable, Observations, Registry
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point, Snapshot
@@ -57,17 +58,16 @@ class MetricsSDK:
         self.max_instruments = config.max_instruments
         self._clock = config.clock
         self.faults = Faults(config.clock)
-        self._scope = Scope(_shards(config), config.window_seconds > 0, self._started, config.clock.time, Timed)
+        self._scope = Scope(_shards(config), bool(config.resolutions), self._started, config.clock.time, Timed)
         # Where no flusher wakes at the edges of windows, what is taken late belongs to the window that was open.
         aligned = config.flush_interval_seconds if config.background else float("inf")
-        self._store = AggregateMap(
-            self._scope, config.clock, config.map_locks, config.window_seconds, config.windows_kept, aligned
-        )
+        self._store = AggregateMap(self._scope, config.clock, config.map_locks, config.resolutions, aligned)
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
         self._workers = [ExportWorker(export, config.clock, self.faults) for export in _distinct(config.exporters)]
         self._tables: dict[str, Table] = {}
         self._retired: list[Table] = []
+        self._reader = Reader(self._tables, self._store, config.clock, lambda: self._observe(OBSERVE_SECONDS))
         self._reset_process_state()
         if registry is None:
             self.registry = Registry(self, directory)
@@ -80,7 +80,7 @@ class MetricsSDK:
         weakref.finalize(self, _living.pop, id(self), None).atexit = False
 
     def _reset_process_state(self) -> None:
-        self._started_at = self._clock.time()
+        self._started_at = self._reader.started_at = self._clock.time()
         self._flushes = 0
         self._flush_seconds = 0.0
         self._due = [0.0] * len(self._workers)
@@ -161,51 +161,44 @@ class MetricsSDK:
 
     # ---- reading ------------------------------------------------------------------------------------------------
 
-    def query(self, name: str, attributes: Attributes | None = None, *, last: float | None = None) -> Aggregate:
+    def query(
+        self,
+        name: str,
+        attributes: Attributes | None = None,
+        *,
+        last: Seconds | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> Aggregate:
         """Return what was recorded under `name`, up to this moment.
 
-        `attributes`: merge the series that include these; None is all, {} only the series without any. `last`: only the windows
-        that reach into the last so many seconds; the answer's `start` says from when on. Raises UnknownInstrument.
+        `attributes`: merge the series that include these; None is all, {} only the series without any. `last`: seconds, or a
+        timedelta; `since` and `until`: Unix seconds, or datetimes with a time zone. These are answered from the windows that
+        reach into the interval; the answer's `start` and `end` say what they cover. Raises UnknownInstrument, and ValueError
+        for an impossible interval.
         """
-        self._check_last(last)
-        table = self._tables.get(name.lower()) if isinstance(name, str) else None
-        if table is None:
-            raise unknown(name, self._tables)
-        if table.description.kind.observable:
-            self._observe(OBSERVE_SECONDS)
-        self._store.drain([table])
-        return self._aggregate(table, matching(table, attributes), last)
+        return self._reader.query(name, attributes, last, since, until)
 
-    def query_all(self, *, last: float | None = None) -> Mapping[str, Mapping[Pairs, Aggregate]]:
+    def query_by(
+        self,
+        name: str,
+        *keys: str,
+        attributes: Attributes | None = None,
+        last: Seconds | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> Grouped:
+        """Return the same apart for each value of the attribute that `keys` names, or for each combination of several."""
+        return self._reader.query_by(name, keys, attributes, last, since, until)
+
+    def query_all(
+        self, *, last: Seconds | None = None, since: Time | None = None, until: Time | None = None
+    ) -> Mapping[str, Mapping[Pairs, Aggregate]]:
         """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs.
 
         Series whose attributes are equal for Python (1, 1.0 and True) come merged, under one key.
         """
-        self._check_last(last)
-        self._observe(OBSERVE_SECONDS)
-        self._store.drain()
-        answer: dict[str, dict[Pairs, Aggregate]] = {}
-        for table in list(self._tables.values()):
-            alike: dict[Pairs, list[Series]] = {}
-            for series in table.listed():
-                alike.setdefault(series.attributes, []).append(series)
-            if alike:
-                name = table.description.name
-                answer[name] = {pairs: self._aggregate(table, chosen, last) for pairs, chosen in alike.items()}
-        return answer
-
-    def _check_last(self, last: float | None) -> None:
-        if last is not None and (not self._store.window_seconds or not 0 < last < float("inf")):
-            raise ValueError(f"last must be a positive number of seconds, with windows not turned off, not {last!r}")
-
-    def _aggregate(self, table: Table, chosen: Sequence[Series], last: float | None) -> Aggregate:
-        now = self._clock.time()
-        if last is None:
-            merged, start, offset = merged_total(table, chosen), self._started_at, sum([series.offset() for series in chosen])
-        else:
-            merged, start = merged_recent(table, chosen, self._store, now - last)
-            offset = 0
-        return Aggregate(table, merged, max(start, self._started_at), now, offset)
+        return self._reader.query_all(last, since, until)
 
     def snapshot(self) -> Snapshot:
         """Return everything there is, frozen: what exporters get. Runs the callbacks and drains first."""
@@ -260,6 +253,8 @@ class MetricsSDK:
         deadline = _monotonic() + timeout
         observed = self._observe(timeout)
         drained = self._store.drain(timeout=max(0.0, deadline - _monotonic())) and observed
+        if not self.config.background:
+            self._store.age()
         if self._scope.is_closed():
             return drained and self._shutdown_result
         if self._is_own_thread():  # it may not wait for exporters, nor may one of them wait for itself or another
@@ -352,7 +347,7 @@ class MetricsSDK:
 
     def retire(self, table: Table) -> None:
         """Give up an instrument's table for another one; its values become drops."""
-        self._store.drain([table])
+        self._store.drain(list(table.series.values()))
         self._retired.append(table)
         if any([series.current().merged for series in list(table.series.values())]):
             name = table.description.name
@@ -405,6 +400,7 @@ class MetricsSDK:
         self._flushes += 1
         self._observe(max(0.1, config.flush_interval_seconds))
         self._store.drain()
+        self._store.age()
         self._export_due(started)
         if config.health_report_interval_seconds is not None and started >= self._report_due:
             self._report_due = started + config.health_report_interval_seconds
@@ -412,8 +408,8 @@ class MetricsSDK:
         now = self._clock.monotonic()
         self._flush_seconds += now - started
         next_pass = max(started + config.flush_interval_seconds, now)
-        if config.window_seconds:
-            next_pass = min(next_pass, now + self._scope.window + config.window_seconds - self._clock.time())
+        if self._store.window_seconds:
+            next_pass = min(next_pass, now + self._scope.window + self._store.window_seconds - self._clock.time())
         return next_pass
 
     def _export_due(self, now: float) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
 from metrics_sdk.clock import Clock
-from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.draining import take_slice
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
-from metrics_sdk.core.table import Table
+from metrics_sdk.resolutions import Ages, Resolution, floor
 from metrics_sdk.slices import SLICE_SECONDS, in_slices
-from metrics_sdk.windows import Windows
+from metrics_sdk.windows import Found, RollUp, Window, Windows
 
-_CLOSED_TOGETHER = 16  # series whose windows are closed under one hold of their lock: 20 µs
+_CLOSED_TOGETHER = 16  # series whose windows are closed, or rolled up, under one hold of their lock: 20 to 200 µs
+_READ_TOGETHER = 16  # series whose windows are read under one hold
 
 
 class AggregateMap:
@@ -31,19 +32,22 @@ class AggregateMap:
     """
 
     def __init__(
-        self, scope: Scope, clock: Clock, locks: int, window_seconds: float, windows_kept: int, aligned_seconds: float
+        self, scope: Scope, clock: Clock, locks: int, resolutions: Sequence[Resolution], aligned_seconds: float
     ) -> None:
-        """`aligned_seconds`: values taken less than this after a window's end still belong to it."""
+        """`resolutions`: those of windows, none for no windows. `aligned_seconds`: values taken less than this after a window's
+        end still belong to it.
+        """
         self.locks: list[Any] = [threading.RLock() for _ in range(locks)]
-        self.window_seconds = window_seconds
-        self.windows_kept = windows_kept
+        self.resolutions = resolutions
+        self.window_seconds = resolutions[0].width if resolutions else 0.0
+        self._ages = Ages(resolutions)
         self._aligned_seconds = aligned_seconds
         self._scope = scope
         self._clock = clock
-        self._windows = {id(lock): Windows(windows_kept) for lock in self.locks}
+        self._windows = {id(lock): Windows(resolutions) for lock in self.locks}
         self._drain_lock: Any = threading.RLock()
-        if window_seconds:
-            scope.window = self._window_at(clock.time())
+        if resolutions:
+            scope.window = floor(clock.time(), self.window_seconds)
 
     def forked(self) -> None:
         """Begin anew in a forked child, where a lock may be held by a thread that is no more."""
@@ -53,14 +57,13 @@ class AggregateMap:
         for windows in self._windows.values():
             windows.clear()
 
-    def drain(self, tables: Iterable[Table] | None = None, timeout: float = 5.0) -> bool:
-        """Take what the cells hold, of all instruments or of some; close the window if it has ended.
+    def drain(self, chosen: Iterable[Series] | None = None, timeout: float = 5.0) -> bool:
+        """Take what the cells hold, of all series or of some; close the window if it has ended.
 
         Returns False if not all was taken within `timeout` seconds, or if the caller interrupted another drain.
         """
         cells = None
-        if tables is not None:
-            chosen = [series for table in tables for series in list(table.series.values())]
+        if chosen is not None:
             cells = [cell for series in chosen for cell in series.cell.parts()]
         done: list[bool] = []
         deadline = time.monotonic() + timeout
@@ -73,7 +76,9 @@ class AggregateMap:
         ended = False
         if self.window_seconds:
             now = self._clock.time()
-            window = self._window_at(now)
+            window = floor(now, self.window_seconds)
+            if 0 < scope.window - now <= self.window_seconds:
+                window = scope.window  # the clock was set back a little: the open window stays open until it has caught up
             ended = window != scope.window
             if ended and not 0 <= now - scope.window - self.window_seconds < self._aligned_seconds:
                 self._close_windows(window)
@@ -114,13 +119,28 @@ class AggregateMap:
         for batch in in_slices(batches, looking_every=1):
             exclusively(batch[0].lock, partial(self._close, batch), 1.0)
         scope.window = window
-        for lock in self.locks:
-            windows = self._windows[id(lock)]
-            exclusively(lock, partial(windows.evict, self.oldest(), window), 1.0)
 
-    def oldest(self) -> float:
-        """Return the start of the oldest window that is kept."""
-        return self._scope.window - self.windows_kept * self.window_seconds
+    def age(self) -> None:
+        """Roll up the windows that are too old for their resolution, and let go of those that are too old for any."""
+        now = self._scope.window
+        for lock in self.locks if self.resolutions else ():
+            windows = self._windows[id(lock)]
+            gone: list[Window] = []
+            due: list[tuple[RollUp, list[Series]] | None] = [None]
+
+            def look(windows: Windows = windows, due: list[tuple[RollUp, list[Series]] | None] = due) -> None:
+                due[0] = windows.next_roll_up(now)
+
+            while exclusively(lock, look, 1.0) and due[0] is not None:
+                rolling, series = due[0]
+                batches = [series[at : at + _CLOSED_TOGETHER] for at in range(0, len(series), _CLOSED_TOGETHER)]
+                for batch in in_slices(batches, looking_every=1):
+                    exclusively(lock, partial(windows.roll_up, rolling, batch), 1.0)
+                exclusively(lock, partial(_extend, gone, partial(windows.rolled_up, rolling)), 1.0)
+            exclusively(lock, partial(_extend, gone, partial(windows.evict, now)), 1.0)
+            for window in gone:
+                for _ in in_slices(range(len(window))):
+                    window.popitem()  # freeing a large dict at once would be felt
 
     def _close(self, batch: list[Series]) -> None:
         """Close the windows of series that share a lock, which is held."""
@@ -137,24 +157,50 @@ class AggregateMap:
                     windows.clear()  # forked in the meantime: it is the parent's
                     return
                 series.close_window(opened)
+                windows.pack(state.window, series)
             scope.opened.pop(series, None)
 
-    def _window_at(self, now: float) -> float:
-        return now - now % self.window_seconds
+    def read(self, chosen: Iterable[Series], since: float, until: float) -> tuple[float, float, Found]:
+        """Return what the windows that reach into `since` to `until` have of the series, and the interval that these cover.
 
-    def recent(self, series: Series, since: float) -> Iterator[tuple[float, Aggregate]]:
-        """Yield (start, aggregate) of the windows of `series` that end after `since`, in order; the open one last."""
-        found: list[tuple[float, Aggregate]] = []
-        read = partial(self._read_recent, series, since, found)
-        if not exclusively(series.lock, read, 1.0):
-            read()  # we are inside a handler that interrupted the holder: it will not move on before we return
-        yield from found
+        It is an interval of whole windows, as far as they are kept; it ends with infinity where the open window is part of it.
+        """
+        now = self._scope.window
+        oldest = self._ages.since(len(self.resolutions) - 1, now)
+        start = self._ages.aligned(max(since, oldest), now)
+        end = self._ages.end(until, now) if until <= now else math.inf
+        waiting = list(chosen)
+        while start < end:
+            found = self._read_all(waiting, start, end)
+            # After the clock was set back, or the resolutions were changed, windows may be wider than their age says.
+            wider = min([start, *[window[0] for window in found]]), max([end, *[window[1] for window in found]])
+            if wider[0] == start and (wider[1] == end or end == math.inf):
+                return start, end, found
+            start, end = wider
+        return start, start, {}
 
-    def _read_recent(self, series: Series, since: float, found: list[tuple[float, Aggregate]]) -> None:
-        opened = series.current().open  # stored already, but not yet moved, if closing it was interrupted
-        for start, aggregate in self._windows[id(series.lock)].of(series, since - self.window_seconds, self._scope.window):
-            if aggregate is not opened:
-                found.append((start, aggregate))
-        window = series.window()
-        if window is not None and window[0] + self.window_seconds > since:
-            found.append(window)
+    def _read_all(self, chosen: list[Series], since: float, until: float) -> Found:
+        found: Found = {}
+        by_lock: dict[int, list[Series]] = {}
+        for series in chosen:
+            by_lock.setdefault(id(series.lock), []).append(series)
+        batches = [
+            sharing[at : at + _READ_TOGETHER] for sharing in by_lock.values() for at in range(0, len(sharing), _READ_TOGETHER)
+        ]
+        for batch in in_slices(batches, looking_every=1):
+            read = partial(self._read, batch, since, until, found)
+            if not exclusively(batch[0].lock, read, 1.0):
+                read()  # we are inside a handler that interrupted the holder: it will not move on before we return
+        return found
+
+    def _read(self, batch: list[Series], since: float, until: float, found: Found) -> None:
+        # An open window may be stored already, and not yet moved, if closing it was interrupted: it counts as open.
+        self._windows[id(batch[0].lock)].read([(one, one.current().open) for one in batch], since, until, found)
+        for series in batch:
+            window = series.window()
+            if window is not None and since <= window[0] < until:
+                found.setdefault((window[0], window[0] + self.window_seconds), []).append(window[1])
+
+
+def _extend(gone: list[Window], more: Callable[[], list[Window]]) -> None:
+    gone += more()

@@ -18,6 +18,7 @@ from metrics_sdk.config import Config, Export
 from metrics_sdk.core.instruments import Attributes
 from metrics_sdk.errors import UnknownInstrument
 from metrics_sdk.exporters.memory import MemoryExporter
+from metrics_sdk.interval import Seconds
 from metrics_sdk.query import Aggregate
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Snapshot
@@ -36,7 +37,7 @@ class IsolatedMetrics:
         self.clock = clock
         self.exporter = exporter
 
-    def query(self, name: str, attributes: Attributes | None = None, *, last: float | None = None) -> Aggregate:
+    def query(self, name: str, attributes: Attributes | None = None, *, last: Seconds | None = None) -> Aggregate:
         """Return what was recorded under `name` in this test."""
         return self.sdk.query(name, attributes, last=last)
 

@@ -1,62 +1,210 @@
-"""Closed time windows: start → the series that were active in it → their aggregates. Sorted, bounded."""
+"""Closed time windows: start → the series that were active in it → their aggregates; in resolutions that coarsen with age.
+
+Windows of histograms are kept packed, at about a byte for each bucket in use. They are kept by time and not by series: a series
+that was idle in a window costs nothing there, and letting go of a window is one step.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from metrics_sdk.core.aggregates import Aggregate
+from metrics_sdk.core.exponential import ExponentialHistogram
+from metrics_sdk.core.gathering import Gathering
+from metrics_sdk.core.packing import pack
 from metrics_sdk.core.series import Series
+from metrics_sdk.resolutions import Ages, Resolution, floor
+
+#: What is kept of a series in a window: an aggregate, packed or not, or several that belong together.
+Stored = Aggregate | bytes | tuple[Any, ...]
+Window = dict[Series, Any]  # series → Stored
+#: What was found: (start, end) of the window → what is stored of the series in it.
+Found = dict[tuple[float, float], list[Any]]
 
 
-class Windows:
-    """The closed windows of the series that share a lock; call it with that lock held.
+class Level:
+    """The windows of one width, by start."""
 
-    Kept by time and not by series: a series that was idle in a window costs nothing there, and evicting a window is one step.
-    """
+    def __init__(self, resolution: Resolution) -> None:
+        self.width = resolution.width
+        self.by_start: Any = None  # SortedDict[float, Window]
 
-    def __init__(self, kept: int) -> None:
-        self.kept = kept
-        self._by_start: Any = None  # SortedDict[float, dict[Series, Aggregate | tuple[Aggregate, ...]]]
-
-    def put(self, start: float, series: Series, closed: Aggregate) -> None:
-        """Store the aggregate of a window. The same one again changes nothing; a further one (a value came late) is added."""
-        if not self.kept:
-            return
-        windows = self._by_start
+    def window(self, start: float) -> Window:
+        """Return the window that begins at `start`, made if need be."""
+        windows = self.by_start
         if windows is None:
             from sortedcontainers import SortedDict  # takes 11 ms to import: not before the first window closes
 
-            windows = self._by_start = SortedDict()
-        window = windows.get(start)
-        if window is None:
-            window = windows[start] = {}
+            windows = self.by_start = SortedDict()
+        found: Window | None = windows.get(start)
+        if found is None:
+            found = windows[start] = {}
+        return found
+
+    def get(self, start: float) -> Window | None:
+        """Return the window that begins at `start`, None if there is none."""
+        return None if self.by_start is None else self.by_start.get(start)
+
+    def starts(self, since: float, until: float) -> list[float]:
+        """Return where the windows begin that reach into `since` to `until`, in order."""
+        if not self.by_start:
+            return []
+        little = self.width * 1e-6  # multiples of a fraction such as 0.1 are not exact
+        return list(self.by_start.irange(since - self.width + little, until - little))
+
+
+class RollUp:
+    """Windows on their way to a coarser one. What of a series is in `coarse` is in its place already."""
+
+    def __init__(self, level: int, start: float, end: float) -> None:
+        self.level = level
+        self.start = start
+        self.end = end
+        self.coarse: Window = {}
+
+
+class Windows:
+    """The closed windows of the series that share a lock; call it with that lock held."""
+
+    def __init__(self, resolutions: Sequence[Resolution]) -> None:
+        self._levels = [Level(resolution) for resolution in resolutions]
+        self._ages = Ages(resolutions)
+        self._rolling: RollUp | None = None
+
+    def _place(self, start: float, series: Series) -> Window:
+        """Return the window that what `series` has at `start` goes into: a coarser one, where that took its place."""
+        for level in range(len(self._levels) - 1, 0, -1):
+            coarse = self._levels[level].get(floor(start, self._levels[level].width))
+            if coarse is not None:
+                return coarse
+        rolling = self._rolling
+        if rolling is not None and rolling.start <= start < rolling.end and series in rolling.coarse:
+            return rolling.coarse
+        return self._levels[0].window(floor(start, self._levels[0].width))
+
+    def put(self, start: float, series: Series, closed: Aggregate) -> None:
+        """Store the aggregate of a window. The same one again changes nothing; a further one (a value came late) is added."""
+        window = self._place(start, series)
         stored = window.setdefault(series, closed)
-        if stored is not closed and not any([aggregate is closed for aggregate in _as_tuple(stored)]):
-            # A tuple for each series would set off the host's garbage collector, window by window: so only for a second one.
-            window[series] = (*_as_tuple(stored), closed)
+        if stored is not closed and not any([aggregate is closed for aggregate in as_tuple(stored)]):
+            window[series] = (*as_tuple(stored), closed)
 
-    def of(self, series: Series, after: float, until: float) -> Iterator[tuple[float, Aggregate]]:
-        """Yield (start, aggregate) of the windows that start after `after` and not after `until`, in order."""
-        if self._by_start is not None:
-            for start in self._by_start.irange(after, until, inclusive=(False, True)):
-                for aggregate in _as_tuple(self._by_start[start].get(series)):
-                    yield start, aggregate
+    def pack(self, start: float, series: Series) -> None:
+        """Store what is stored of a window in its smallest form, once nobody asks whether it is stored any more."""
+        window = self._place(start, series)
+        stored = window.get(series)
+        if stored is not None:
+            window[series] = _smallest(series, as_tuple(stored))
 
-    def evict(self, before: float, since: float) -> None:
-        """Let go of the windows that begin earlier than `before` or, where the clock was set back, not earlier than `since`."""
-        windows = self._by_start
-        while windows and windows.peekitem(0)[0] < before:
-            windows.popitem(0)
-        while windows and windows.peekitem(-1)[0] >= since:
-            windows.popitem(-1)
+    def read(self, chosen: Iterable[tuple[Series, Aggregate | None]], since: float, until: float, found: Found) -> None:
+        """Add to `found` what the windows that reach into `since` to `until` have of `chosen`.
+
+        Those are pairs of a series and its open window, which counts as open even if it is stored already.
+        """
+        for number, level in enumerate(self._levels):
+            coarser = self._levels[number + 1 :]
+            for start in level.starts(since, until):
+                if any([above.get(floor(start, above.width)) is not None for above in coarser]):
+                    continue  # rolled up, and not yet gone
+                window = level.by_start[start]
+                parts: list[Any] = []
+                for series, opened in chosen:
+                    stored = window.get(series)
+                    if stored is not None:
+                        parts += [one for one in as_tuple(stored) if one is not opened]
+                if parts:
+                    found.setdefault((start, start + level.width), []).extend(parts)
+
+    def all_in(self, start: float) -> list[tuple[Series, Any]]:
+        """Return what the finest window that begins at `start` has."""
+        window = self._levels[0].get(start) if self._levels else None
+        return [] if window is None else list(window.items())
+
+    # ---- ageing -------------------------------------------------------------------------------------------------
+
+    def next_roll_up(self, now: float) -> tuple[RollUp, list[Series]] | None:
+        """Return windows that are too old for their level, and the series still to be rolled up; None if there are none."""
+        if self._rolling is None:
+            for number, level in enumerate(self._levels[:-1]):
+                width = self._levels[number + 1].width
+                old = level.by_start.peekitem(0)[0] if level.by_start else now
+                if old < self._ages.since(number, now):
+                    start = floor(old, width)
+                    self._rolling = RollUp(number, start, start + width)
+                    break
+        rolling = self._rolling
+        if rolling is None:
+            return None
+        level = self._levels[rolling.level]
+        active: dict[Series, None] = {}
+        for start in level.starts(rolling.start, rolling.end):
+            active.update(dict.fromkeys(level.by_start[start]))
+        return rolling, [series for series in active if series not in rolling.coarse]
+
+    def roll_up(self, rolling: RollUp, batch: Iterable[Series]) -> None:
+        """Merge the windows of some series into the coarser one that is on its way."""
+        if rolling is not self._rolling:
+            return
+        level = self._levels[rolling.level]
+        windows = [level.by_start[start] for start in level.starts(rolling.start, rolling.end)]
+        for series in batch:
+            parts = [part for window in windows for part in as_tuple(window.get(series))]
+            if parts and series not in rolling.coarse:
+                rolling.coarse[series] = _smallest(series, parts)
+
+    def rolled_up(self, rolling: RollUp) -> list[Window]:
+        """Put the coarser window in the place of those that it was made of; return these, to be freed."""
+        if rolling is not self._rolling:
+            return []
+        coarser, level = self._levels[rolling.level + 1], self._levels[rolling.level]
+        existing = coarser.get(rolling.start)
+        if existing is None:
+            coarser.window(rolling.start)
+            coarser.by_start[rolling.start] = rolling.coarse
+        elif existing is not rolling.coarse:
+            for series, stored in rolling.coarse.items():
+                existing[series] = _smallest(series, (*as_tuple(existing.get(series)), *as_tuple(stored)))
+        gone = [level.by_start.pop(start) for start in level.starts(rolling.start, rolling.end)]
+        self._rolling = None
+        return gone
+
+    def evict(self, now: float) -> list[Window]:
+        """Let go of the windows that are too old to keep; return them, to be freed.
+
+        Where the clock was set back, of those that begin after `now` as well: they have yet to come.
+        """
+        gone: list[Window] = []
+        oldest = self._ages.since(len(self._levels) - 1, now)
+        for level in self._levels:
+            windows = level.by_start
+            while windows and windows.peekitem(0)[0] + level.width <= oldest:
+                gone.append(windows.popitem(0)[1])
+            while windows and windows.peekitem(-1)[0] > now:
+                gone.append(windows.popitem(-1)[1])
+        if self._rolling is not None and self._rolling.start > now:
+            self._rolling = None
+        return gone
 
     def clear(self) -> None:
         """Let go of all."""
-        self._by_start = None
+        for level in self._levels:
+            level.by_start = None
+        self._rolling = None
 
 
-def _as_tuple(stored: Aggregate | tuple[Aggregate, ...] | None) -> tuple[Aggregate, ...]:
+def as_tuple(stored: Any) -> tuple[Any, ...]:
+    """Return what is stored as a tuple of aggregates, packed or not."""
     if stored is None:
         return ()
     return stored if isinstance(stored, tuple) else (stored,)
+
+
+def _smallest(series: Series, parts: Sequence[Any]) -> Any:
+    if len(parts) == 1:
+        merged = parts[0]
+    else:
+        gathering = Gathering(series.empty)
+        gathering.add(list(parts))
+        merged = gathering.result()
+    return pack(merged) if isinstance(merged, ExponentialHistogram) else merged

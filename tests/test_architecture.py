@@ -13,12 +13,12 @@ import metrics_sdk
 
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
-    {"errors", "clock", "alarm", "slices"},
-    {"core"},
+    {"errors", "clock", "alarm", "slices", "interval"},
+    {"core", "resolutions"},
     {"snapshot", "faults", "windows"},
-    {"config", "health", "exporters"},
+    {"config", "health", "exporters", "query"},
     {"store", "exporting", "flusher", "callbacks"},
-    {"query", "registry", "timing"},
+    {"reader", "registry", "timing"},
     {"sdk"},
     {"default"},
     {"testing"},

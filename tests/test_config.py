@@ -16,8 +16,11 @@ from metrics_sdk.exporters import MemoryExporter
         ("flush_interval_seconds", 0, "must be a positive number of seconds, not 0"),
         ("flush_interval_seconds", float("nan"), "positive number of seconds"),
         ("flush_interval_seconds", "1", "positive number of seconds, not '1'"),
-        ("window_seconds", -1, "positive number of seconds"),
-        ("windows_kept", 1.5, "whole number of at least 0"),
+        ("resolutions", [(-1, 10)], "positive numbers of seconds"),
+        ("resolutions", [10, 60], "must be a list of"),
+        ("resolutions", [(10, 25)], "multiple of its width"),
+        ("resolutions", [(10, 60), (15, 600)], "multiple of the one before"),
+        ("resolutions", [(10, 60), (60, 60)], "spans must ascend"),
         ("max_series_per_instrument", 0, "whole number of at least 1"),
         ("max_instruments", True, "whole number of at least 1"),
         ("max_buckets", 1, "whole number of at least 2"),
@@ -32,7 +35,7 @@ from metrics_sdk.exporters import MemoryExporter
     ],
 )
 def test_an_impossible_value_is_refused_with_its_name(field: str, value: Any, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=rf"Config\.{field} .*{message}"):
+    with pytest.raises(ConfigurationError, match=rf"Config\.{field}:? .*{message}"):
         Config(**{field: value})
 
 

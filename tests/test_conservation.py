@@ -110,7 +110,7 @@ def read_at_random(sdk: MetricsSDK, stop: threading.Event) -> None:
 @pytest.mark.usefixtures("_hurried")
 @pytest.mark.parametrize("shards", [1, 8])
 def test_totals_are_exact_while_threads_come_and_go_and_readers_read(shards: int) -> None:
-    sdk = MetricsSDK(Config(shards=shards, flush_interval_seconds=0.05, window_seconds=0.2))
+    sdk = MetricsSDK(Config(shards=shards, flush_interval_seconds=0.05, resolutions=[(0.2, 1), (1, 5)]))
     workload = Workload(sdk)
     stop = threading.Event()
     reader = threading.Thread(target=read_at_random, args=(sdk, stop))

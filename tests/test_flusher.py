@@ -36,7 +36,7 @@ def test_it_starts_with_the_first_recording_and_merges_by_itself() -> None:
 
 
 def test_it_closes_windows_at_their_edges() -> None:
-    sdk = MetricsSDK(Config(flush_interval_seconds=10, window_seconds=0.05))
+    sdk = MetricsSDK(Config(flush_interval_seconds=10, resolutions=[(0.05, 1)]))
     sdk.counter("c").add(1)
     until(lambda: sdk.health().flushes >= 4)
     assert sdk.query("c", last=0.001).sum == 0
@@ -45,7 +45,7 @@ def test_it_closes_windows_at_their_edges() -> None:
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, MemoryError])
 def test_an_exception_thrown_into_its_thread_loses_nothing_and_it_goes_on(error: type[BaseException]) -> None:
-    sdk = MetricsSDK(Config(flush_interval_seconds=0.002, window_seconds=0.01))
+    sdk = MetricsSDK(Config(flush_interval_seconds=0.002, resolutions=[(0.01, 0.1), (0.1, 1)]))
     counters = [sdk.counter(f"c{i}") for i in range(50)]
     total = 0
     for _ in range(20):

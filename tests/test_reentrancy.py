@@ -31,7 +31,7 @@ def test_a_signal_handler_that_records_loses_nothing_and_blocks_nothing(run_pyth
     program = f"""
 import signal, time
 from metrics_sdk import MetricsSDK, Config
-sdk = MetricsSDK(Config(shards={shards}, flush_interval_seconds=0.01, window_seconds=0.1, max_series_per_instrument=100000,
+sdk = MetricsSDK(Config(shards={shards}, flush_interval_seconds=0.01, resolutions=[(0.1, 0.5), (0.5, 2)], max_series_per_instrument=100000,
                         max_instruments=100000))
 main, handled, latency = sdk.counter("main"), sdk.counter("handled"), sdk.histogram("latency")
 mains = records = handled_records = serial = 0
@@ -72,7 +72,7 @@ def test_finalisers_and_gc_callbacks_that_record_lose_nothing_and_block_nothing(
     program = f"""
 import gc, time, weakref, itertools
 from metrics_sdk import MetricsSDK, Config
-sdk = MetricsSDK(Config(flush_interval_seconds=0.01, window_seconds=0.1, max_series_per_instrument=100000, max_instruments=100000))
+sdk = MetricsSDK(Config(flush_interval_seconds=0.01, resolutions=[(0.1, 0.5), (0.5, 2)], max_series_per_instrument=100000, max_instruments=100000))
 main, inner = sdk.counter("main"), sdk.counter("inner")
 latency = sdk.histogram("latency")
 ticket, finalised = itertools.count(), []
@@ -124,7 +124,7 @@ def test_an_exception_thrown_into_recording_reaches_the_host_and_costs_at_most_i
     program = f"""
 import signal, time, random
 from metrics_sdk import MetricsSDK, Config
-sdk = MetricsSDK(Config(flush_interval_seconds=0.01, window_seconds=0.05))
+sdk = MetricsSDK(Config(flush_interval_seconds=0.01, resolutions=[(0.05, 0.5), (0.5, 5)]))
 counter, latency = sdk.counter("c"), sdk.histogram("h")
 class Boom(Exception): pass
 def handler(*_): raise Boom

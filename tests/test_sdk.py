@@ -287,7 +287,7 @@ def test_forks_under_load_hang_no_child_and_lose_nothing(run_python: Callable[..
         + """
 exporter = Collected()
 sdk = MetricsSDK(Config(exporters=[metrics.Export(exporter, interval_seconds=0.01)], flush_interval_seconds=0.005,
-                        window_seconds=0.05))
+                        resolutions=[(0.05, 1)]))
 instruments = [sdk.counter("n%d" % i) for i in range(20)]
 stop, counts = threading.Event(), []
 def load(seed):

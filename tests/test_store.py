@@ -86,5 +86,5 @@ def test_a_query_reads_a_window_that_is_stored_and_not_yet_moved_once() -> None:
     put = partial(windows.put, state.window, series, state.open)
     put()
     put()
-    found = [aggregate.count for _start, aggregate in sdk._store.recent(series, clock.time() - 60)]
-    assert [1] == found
+    _start, _end, found = sdk._store.read([series], clock.time() - 60, clock.time())
+    assert [1] == [aggregate.count for parts in found.values() for aggregate in parts]

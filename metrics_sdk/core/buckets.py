@@ -136,6 +136,17 @@ class Buckets:
             used += 1
         return Buckets(indices[:used], counts[:used])
 
+    def total(self) -> i64:
+        """Return the sum of the counts."""
+        counts = self.counts
+        n: i64 = len(counts)
+        found: i64 = 0
+        i: i64 = 0
+        while i < n:
+            found += counts[i]
+            i += 1
+        return found
+
     def items(self) -> list[tuple[int, int]]:
         """Return (bucket, count), ascending."""
         counts = self.counts
@@ -217,11 +228,11 @@ class BucketArray:
                 return i
         return -1
 
-    def cover(self, bucket: i64, limit: i64) -> None:
-        """Make the array reach to `bucket`, with room to grow up to `limit` buckets; that is enough to hold all used ones."""
+    def cover(self, low: i64, high: i64, limit: i64) -> None:
+        """Make the array reach from `low` to `high`, with room to grow to `limit` buckets; all used ones fit in these."""
         counts = self.counts
         n: i64 = len(counts)
-        low = high = bucket
+        wanted = low
         first = self.first()
         if first >= 0:
             last = self.last()
@@ -233,7 +244,7 @@ class BucketArray:
         # Half as much again, so that a spreading series grows a few times only; on the side where it spreads.
         room = min(size + (size >> 1) + 2, limit)
         start = low
-        if first >= 0 and low < self.start + first:
+        if first >= 0 and wanted < self.start + first:
             start = high - room + 1
         fresh = zeros(room)
         if first >= 0:

@@ -270,7 +270,7 @@ class ExponentialRecorder(Exponential):
             if self.negative is not None:
                 self.negative.coarsen(by)
             self.shift += by
-        buckets.cover(i >> by, self.max_buckets)
+        buckets.cover(i >> by, i >> by, self.max_buckets)
 
     def packed(self) -> ExponentialHistogram:
         """Return what was recorded, to keep."""

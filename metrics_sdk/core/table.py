@@ -102,10 +102,14 @@ class Table:
 
     def listed(self) -> list[Series]:
         """Return the series that have, or had, a value in this process, oldest first."""
+        return self.live(list(self.series.values()))
+
+    def live(self, chosen: list[Series]) -> list[Series]:
+        """Return those of `chosen`, in their order."""
         generation = self.scope.generation
         observed = self.observed
         return [
             series
-            for series in list(self.series.values())
+            for series in chosen
             if series.state.generation == generation and series.state.merged and (observed is None or series in observed)
         ]

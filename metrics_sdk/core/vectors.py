@@ -10,7 +10,7 @@ from metrics_sdk.core.build import COMPILED
 
 if COMPILED:
     from librt.vecs import vec
-    from mypy_extensions import i32, i64
+    from mypy_extensions import i32, i64, u8
 
     def zeros(n: i64) -> vec[i64]:
         """Return `n` zeros. Allocates memory that the garbage collector does not track."""
@@ -19,6 +19,10 @@ if COMPILED:
     def narrow_zeros(n: i64) -> vec[i32]:
         """Return `n` zeros of 32 bits."""
         return vec[i32]([0] * n)
+
+    def octets(n: i64) -> vec[u8]:
+        """Return `n` zeros of 8 bits, of which `bytes` can be made."""
+        return vec[u8]([0] * n)
 
     def float_zeros(n: i64) -> vec[float]:
         """Return `n` doubles of value 0."""
@@ -43,6 +47,9 @@ else:
 
     def narrow_zeros(n):  # noqa: D103
         return [0] * n
+
+    def octets(n):  # noqa: D103
+        return bytearray(n)
 
     def float_zeros(n):  # noqa: D103
         return [0.0] * n

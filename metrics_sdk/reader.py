@@ -1,0 +1,129 @@
+"""Answers queries from an SDK's tables and windows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from metrics_sdk.clock import Clock
+from metrics_sdk.core.attributes import Pairs, identity, normalise
+from metrics_sdk.core.series import Series
+from metrics_sdk.core.table import Table
+from metrics_sdk.interval import Seconds, Time, interval
+from metrics_sdk.query import Aggregate, Grouped, gathered, unknown
+from metrics_sdk.slices import in_slices
+from metrics_sdk.store import AggregateMap
+
+_SELECTIONS = 64  # choices of attributes that are remembered for each instrument
+
+
+class Reader:
+    """Chooses series, drains the instruments that it is asked for and no others, and merges what they have."""
+
+    def __init__(self, tables: Mapping[str, Table], store: AggregateMap, clock: Clock, observe: Callable[[], object]) -> None:
+        """`tables`: by name in lower case, as they are at the time of a query; `observe`: runs the observable callbacks."""
+        self.started_at = 0.0
+        self._tables = tables
+        self._store = store
+        self._clock = clock
+        self._observe = observe
+        self._selections: dict[Table, dict[object, tuple[int, list[Series]]]] = {}
+
+    def query(self, name: str, attributes: object, last: Seconds | None, since: Time | None, until: Time | None) -> Aggregate:
+        """See `MetricsSDK.query`."""
+        asked = self._interval(last, since, until)
+        table = self._table(name)
+        return self._answer(table, self._fresh(table, attributes), asked)
+
+    def query_by(
+        self,
+        name: str,
+        keys: Sequence[str],
+        attributes: object,
+        last: Seconds | None,
+        since: Time | None,
+        until: Time | None,
+    ) -> Grouped:
+        """See `MetricsSDK.query_by`."""
+        if not keys or not all([isinstance(key, str) for key in keys]):
+            raise ValueError(f"query_by() needs the names of the attributes to tell apart, not {keys!r}")
+        asked = self._interval(last, since, until)
+        table = self._table(name)
+        groups: dict[Any, list[Series]] = {}
+        for series in self._fresh(table, attributes):
+            pairs = dict(series.attributes)
+            values = tuple([pairs.get(key) for key in keys])
+            groups.setdefault(values if len(keys) > 1 else values[0], []).append(series)
+        return Grouped({key: self._answer(table, chosen, asked) for key, chosen in groups.items()})
+
+    def query_all(
+        self, last: Seconds | None, since: Time | None, until: Time | None
+    ) -> Mapping[str, Mapping[Pairs, Aggregate]]:
+        """See `MetricsSDK.query_all`."""
+        asked = self._interval(last, since, until)
+        self._observe()
+        self._store.drain()
+        answer: dict[str, dict[Pairs, Aggregate]] = {}
+        for table in list(self._tables.values()):
+            alike: dict[Pairs, list[Series]] = {}
+            for series in table.listed():
+                alike.setdefault(series.attributes, []).append(series)
+            if alike:
+                name = table.description.name
+                answer[name] = {pairs: self._answer(table, chosen, asked) for pairs, chosen in alike.items()}
+        return answer
+
+    def _interval(self, last: Seconds | None, since: Time | None, until: Time | None) -> tuple[float, float] | None:
+        asked = interval(self._clock.time(), last, since, until)
+        if asked is not None and not self._store.resolutions:
+            raise ValueError("windows are turned off by Config(resolutions=()): only queries of all time can be answered")
+        return asked
+
+    def _table(self, name: str) -> Table:
+        table = self._tables.get(name.lower()) if isinstance(name, str) else None
+        if table is None:
+            raise unknown(name, self._tables)
+        return table
+
+    def _fresh(self, table: Table, attributes: object) -> Sequence[Series]:
+        """Return the series that are asked for and have values, with what was recorded until now."""
+        if table.description.kind.observable:
+            self._observe()
+        chosen = self._matching(table, attributes)
+        self._store.drain(chosen)
+        return table.live(chosen)
+
+    def _answer(self, table: Table, chosen: Sequence[Series], asked: tuple[float, float] | None) -> Aggregate:
+        described = table.description
+        named = (described.name, described.kind.name, described.unit)
+        now = self._clock.time()
+        if asked is None:
+            merged = gathered(table.empty, [series.total() for series in in_slices(chosen)])
+            return Aggregate(named, table.empty, merged, self.started_at, now, sum([one.offset() for one in chosen]))
+        start, end, found = self._store.read(chosen, *asked)
+        merged = gathered(table.empty, [part for parts in found.values() for part in parts])
+        first_end = min([window[1] for window in found], default=math.inf)
+        if self.started_at < first_end:  # else the clock was set back since
+            start = max(start, self.started_at)
+        now = max([now, *[window[0] for window in found]])  # set back by a little, the clock is behind the open window
+        return Aggregate(named, table.empty, merged, start, min(end, now), 0, found)
+
+    def _matching(self, table: Table, attributes: object) -> list[Series]:
+        """Return the series whose attributes include those given; all for None, only the one without any for {}."""
+        if attributes is None:
+            return list(table.series.values())
+        wanted = normalise(attributes)
+        if not wanted:
+            return [table.find(())]
+        # By identity: 1, 1.0 and True are equal for Python, and different values for us.
+        tags = frozenset([identity((pair,)) for pair in wanted])
+        selections = self._selections.setdefault(table, {})
+        known = selections.get(tags)
+        if known is None or known[0] != len(table.series):  # series are only ever added
+            size = len(table.series)
+            found = [one for one in list(table.series.values()) if tags <= {identity((pair,)) for pair in one.attributes}]
+            if len(selections) >= _SELECTIONS:
+                selections.clear()
+            known = selections[tags] = (size, found)
+        return known[1]
