@@ -23,7 +23,7 @@ MODULES = {
     "statsd": "statsd",
     "spectator": "netflix-spectator-py",
 }
-FOREIGN = ("wrapt", "opentelemetry", "sortedcontainers", "asyncio", "http", "email")
+FOREIGN = ("wrapt", "opentelemetry", "asyncio", "http", "email")
 # Isolated (-I), and in an empty folder: nothing but what is installed is found.
 PROBE = f"""
 import sys, threading, metrics_sdk

@@ -28,7 +28,7 @@ def test_importing_and_declaring_starts_no_thread_and_opens_nothing(run_python: 
     def f(): pass
     os.environ = environment
     assert threading.active_count() == 1
-    loaded = {"wrapt", "opentelemetry", "sortedcontainers", "asyncio", "http"} & set(sys.modules)
+    loaded = {"wrapt", "opentelemetry", "asyncio", "http"} & set(sys.modules)
     assert not loaded, loaded
     print(len(set(os.listdir("/proc/self/fd")) - before) if before else 0)
     """

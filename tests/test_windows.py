@@ -138,7 +138,7 @@ def test_thousands_of_random_operations_agree_with_the_model_and_keep_memory_bou
             model.check(source.choice([None, "a", "b"]), since, since + source.uniform(1, 1500))
         else:
             model.drain()
-        kept = sum(len(level.by_start or ()) for one in model.sdk._store._windows.values() for level in one._levels)
+        kept = sum(len(level.by_start) for one in model.sdk._store._windows.values() for level in one._levels)
         assert kept <= 2 * (6 + 3 + 8 + 4 + 8 + 2)
     model.drain()
     assert model.sdk.health().merged == model.sdk.query("h").count

@@ -79,13 +79,20 @@ def text(value: object, limit: int) -> str:
 
 def raised_by_signal_handler(error: BaseException) -> bool:
     """Tell whether `error` came out of a signal handler that happened to run: it belongs to the host."""
-    handlers = {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
     trace = error.__traceback__
+    if trace is None or (trace.tb_next is None and str(trace.tb_frame.f_globals.get("__name__")).startswith("metrics_sdk.")):
+        return False  # raised by ourselves: asking for the handlers takes 85 µs
+    handlers = handler_codes()
     while trace is not None:
         if trace.tb_frame.f_code in handlers:
             return True
         trace = trace.tb_next
     return False
+
+
+def handler_codes() -> set[Any]:
+    """Return the code objects of all signal handlers."""
+    return {_code(signal.getsignal(number)) for number in signal.valid_signals()} - {None}
 
 
 def _code(handler: Any) -> Any:

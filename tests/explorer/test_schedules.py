@@ -110,7 +110,7 @@ def test_an_exception_in_a_take_loses_nothing_and_orphans_no_lock(core: Any) -> 
 
 @pytest.mark.slow
 def test_an_exception_in_a_drain_leaves_every_cell_taken_or_listed(core: Any) -> None:
-    assert walk(core, [drain, drain_of_shards, drain_that_opens_a_window], [an_exception]) > 150
+    assert walk(core, DRAINS, [an_exception]) > 150
 
 
 # ---- a signal handler, a finaliser or another thread that records and drains ----------------------------------------

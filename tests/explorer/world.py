@@ -46,7 +46,8 @@ class World:
         self.core = core
         self.clock = core.clock.ManualClock(1000.0)
         self.scope = core.scope.Scope(shards, windows, self._start, self.clock.time, None)
-        self.map = core.store.AggregateMap(self.scope, self.clock, 1, WINDOW_SECONDS if windows else 0.0, 100, 0.0)
+        kept = [core.store.Resolution(WINDOW_SECONDS, 100 * WINDOW_SECONDS)] if windows else []
+        self.map = core.store.AggregateMap(self.scope, self.clock, 1, kept, 0.0)
         described = core.table.Description("x", getattr(core.kinds, kind), "", "", None, "", "")
         self.table = core.table.Table(self.scope, described, empty or ledger(core), 100, self.map.locks)
         verb = {"COUNTER": "Counter", "GAUGE": "Gauge", "HISTOGRAM": "Histogram"}[kind]
@@ -270,7 +271,8 @@ class World:
 
     def check_windows(self, series: Any) -> None:
         """Raise Broken unless a reader finds each merged value in exactly one window."""
-        read = [value for _start, aggregate in self.map.recent(series, -1e9) for value in aggregate.values]
+        _start, _end, found = self.map.read([series], -1e9, float("inf"))
+        read = [value for parts in found.values() for aggregate in parts for value in aggregate.values]
         if sorted(read) != sorted(series.total().values):
             raise Broken(f"the windows hold {sorted(read)}, merged are {sorted(series.total().values)}")
 
