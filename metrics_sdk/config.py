@@ -82,6 +82,10 @@ class Config:
     `max_instruments`: different names; then a declaration raises, and `record()` counts drops as `instrument_limit`.
     `max_buckets`: buckets per sign of an exponential histogram; 320 give percentiles a relative error of at most 1.1 %
     over three decades. One in use takes 12 bytes; while a series is busy, it has an array of all at 8 bytes besides.
+    `point_buffer_size`: values with a timestamp of their own that wait for a drain, for each shard; about 100 bytes each.
+    `point_overflow`: what gives way when that is full: "drop_newest", "drop_oldest", or "block": then whoever records waits for
+    up to `point_block_seconds`, but in no signal handler, and the value is dropped after that. Counted as `buffer_full`.
+    `allowed_lateness_seconds`: values with an older timestamp are dropped, as `late`.
     `shards`: cells per series. "auto" is 1 under the GIL, where a compiled record cannot contend, and twice the cores without.
     `map_locks`: locks of the aggregate map, a power of two.
     `background`: False starts no thread ever; `flush()` and queries then do all the work in the calling thread.
@@ -97,6 +101,10 @@ class Config:
     max_series_per_instrument: int
     max_instruments: int
     max_buckets: int
+    point_buffer_size: int
+    point_overflow: Literal["drop_newest", "drop_oldest", "block"]
+    point_block_seconds: float
+    allowed_lateness_seconds: float
     shards: int | Literal["auto"]
     map_locks: int
     background: bool
@@ -117,6 +125,10 @@ class Config:
         max_series_per_instrument: int = 2000,
         max_instruments: int = 1000,
         max_buckets: int = 320,
+        point_buffer_size: int = 8192,
+        point_overflow: Literal["drop_newest", "drop_oldest", "block"] = "drop_newest",
+        point_block_seconds: float = 1.0,
+        allowed_lateness_seconds: float = 600.0,
         shards: int | Literal["auto"] = "auto",
         map_locks: int = 4,
         background: bool = True,
@@ -133,6 +145,13 @@ class Config:
         _check_whole("Config.max_series_per_instrument", max_series_per_instrument, 1)
         _check_whole("Config.max_instruments", max_instruments, 1)
         _check_whole("Config.max_buckets", max_buckets, 2)
+        _check_whole("Config.point_buffer_size", point_buffer_size, 1)
+        if point_overflow not in ("drop_newest", "drop_oldest", "block"):
+            raise ConfigurationError(
+                f'Config.point_overflow must be "drop_newest", "drop_oldest" or "block", not {point_overflow!r}'
+            )
+        _check_seconds("Config.point_block_seconds", point_block_seconds)
+        _check_seconds("Config.allowed_lateness_seconds", allowed_lateness_seconds)
         if shards != "auto":
             _check_whole("Config.shards", shards, 1)
         _check_whole("Config.map_locks", map_locks, 1)
@@ -149,6 +168,10 @@ class Config:
             max_series_per_instrument=max_series_per_instrument,
             max_instruments=max_instruments,
             max_buckets=max_buckets,
+            point_buffer_size=point_buffer_size,
+            point_overflow=point_overflow,
+            point_block_seconds=point_block_seconds,
+            allowed_lateness_seconds=allowed_lateness_seconds,
             shards=shards,
             map_locks=map_locks,
             background=background,

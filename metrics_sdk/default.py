@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
 
 from metrics_sdk.config import Config
@@ -26,8 +27,17 @@ from metrics_sdk.timing import Instrumented, Timed
 class Record(Protocol):
     """The signature of `record`."""
 
-    def __call__(self, name: str, value: SupportsFloat, attributes: Attributes | None = None) -> None:
-        """Record `value` under `name`: with the instrument of that name, else a provisional histogram."""
+    def __call__(
+        self,
+        name: str,
+        value: SupportsFloat,
+        attributes: Attributes | None = None,
+        timestamp: float | datetime | None = None,
+    ) -> None:
+        """Record `value` under `name`: with the instrument of that name, else a provisional histogram.
+
+        `timestamp`: the time that the value belongs to, if that is not now.
+        """
 
 
 def _first_use(name: object) -> Instrument:

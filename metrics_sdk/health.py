@@ -72,18 +72,18 @@ class Health(NamedTuple):
     exporters: Mapping[str, ExporterHealth]
 
 
-def account(series: Iterable[Series]) -> Account:
-    """Return what became of the values of these series."""
-    made = Account()
+def account(series: Iterable[Series], points: dict[Series, int] | None = None) -> Account:
+    """Return what became of the values of these series; `points` wait for them with a time of their own."""
+    made = Account(points)
     waiting = list(series)
     for at in in_slices(range(0, len(waiting), _COUNTED_TOGETHER), looking_every=1):
         made.add(waiting[at : at + _COUNTED_TOGETHER])
     return made
 
 
-def instrument_health(table: Table, retired: bool = False) -> tuple[InstrumentHealth, int]:
+def instrument_health(table: Table, points: dict[Series, int], retired: bool = False) -> tuple[InstrumentHealth, int]:
     """Return the accounting of an instrument, or of one that was given up, and the number of its contended records."""
-    found = account(table.series.values())
+    found = account(table.series.values(), points)
     merged, dropped = int(found.merged), found.dropped
     if retired:
         dropped[REDECLARED] += merged

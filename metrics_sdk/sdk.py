@@ -27,6 +27,7 @@ from metrics_sdk.faults import LOGGER, Faults
 from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics, instrument_health
 from metrics_sdk.interval import Seconds, Time
+from metrics_sdk.points import Points
 from metrics_sdk.query import Aggregate, Grouped, value_of
 from metrics_sdk.reader import Reader
 from metrics_sdk.registry import Observable, Observations, Registry
@@ -62,6 +63,7 @@ class MetricsSDK:
         # Where no flusher wakes at the edges of windows, what is taken late belongs to the window that was open.
         aligned = config.flush_interval_seconds if config.background else float("inf")
         self._store = AggregateMap(self._scope, config.clock, config.map_locks, config.resolutions, aligned)
+        self._points = self._store.points = Points(self._scope, config.clock, self._store, config, self._is_own_thread)
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
         self._workers = [ExportWorker(export, config.clock, self.faults) for export in _distinct(config.exporters)]
@@ -215,9 +217,10 @@ class MetricsSDK:
 
     def health(self) -> Health:
         """Return the accounting, and how the parts are doing. Drains nothing."""
-        current = {table.description.name: instrument_health(table) for table in list(self._tables.values())}
+        points = self._points.waiting()
+        current = {table.description.name: instrument_health(table, points) for table in list(self._tables.values())}
         instruments = {name: found for name, (found, _) in current.items()}
-        everything = [*current.values(), *[instrument_health(table, retired=True) for table in self._retired]]
+        everything = [*current.values(), *[instrument_health(table, points, retired=True) for table in self._retired]]
         counted = [found for found, _ in everything]
         merged = sum([one.merged for one in counted])
         dropped: dict[str, int] = {}
@@ -448,6 +451,7 @@ class MetricsSDK:
         """Begin anew in a forked child. Takes no lock, starts no thread, logs nothing."""
         self._scope.forked()
         self._store.forked()
+        self._points.forked()
         self._flusher.reset()
         self._callbacks.reset()
         self.registry.forked()

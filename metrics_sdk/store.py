@@ -10,11 +10,13 @@ from functools import partial
 from typing import Any
 
 from metrics_sdk.clock import Clock
+from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.draining import take_slice
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
+from metrics_sdk.points import Points
 from metrics_sdk.resolutions import Ages, Resolution, floor
 from metrics_sdk.slices import SLICE_SECONDS, in_slices
 from metrics_sdk.windows import Found, RollUp, Window, Windows
@@ -44,8 +46,9 @@ class AggregateMap:
         self._aligned_seconds = aligned_seconds
         self._scope = scope
         self._clock = clock
+        self.points: Points | None = None  # values with a time of their own, which are drained as well
         self._windows = {id(lock): Windows(resolutions) for lock in self.locks}
-        self._drain_lock: Any = threading.RLock()
+        self.drain_lock: Any = threading.RLock()
         if resolutions:
             scope.window = floor(clock.time(), self.window_seconds)
 
@@ -53,7 +56,7 @@ class AggregateMap:
         """Begin anew in a forked child, where a lock may be held by a thread that is no more."""
         for lock in self.locks:
             lock._at_fork_reinit()
-        self._drain_lock._at_fork_reinit()
+        self.drain_lock._at_fork_reinit()
         for windows in self._windows.values():
             windows.clear()
 
@@ -67,7 +70,7 @@ class AggregateMap:
             cells = [cell for series in chosen for cell in series.cell.parts()]
         done: list[bool] = []
         deadline = time.monotonic() + timeout
-        exclusively(self._drain_lock, lambda: done.append(self._drain(cells, deadline)), timeout)
+        exclusively(self.drain_lock, lambda: done.append(self._drain(cells, deadline)), timeout)
         return done == [True]
 
     def _drain(self, cells: list[Cell] | None, deadline: float) -> bool:
@@ -90,6 +93,8 @@ class AggregateMap:
         complete = self._take(cells, deadline)
         if ended:
             self._close_windows(window)
+        if self.points is not None:
+            complete = self.points.take() and complete
         return complete
 
     def _take(self, cells: list[Cell], deadline: float) -> bool:
@@ -159,6 +164,15 @@ class AggregateMap:
                 series.close_window(opened)
                 windows.pack(state.window, series)
             scope.opened.pop(series, None)
+
+    def put_late(self, series: Series, start: float, aggregate: Aggregate) -> None:
+        """Add to a closed window; call it with the series' lock held. The same aggregate again changes nothing."""
+        self._windows[id(series.lock)].put(start, series, aggregate)
+
+    def pack_late(self, series: Series, starts: Iterable[float]) -> None:
+        """Pack closed windows that were added to; call it with the series' lock held."""
+        for start in starts:
+            self._windows[id(series.lock)].pack(start, series)
 
     def read(self, chosen: Iterable[Series], since: float, until: float) -> tuple[float, float, Found]:
         """Return what the windows that reach into `since` to `until` have of the series, and the interval that these cover.

@@ -17,6 +17,7 @@ ROWS = [
     {"core", "resolutions"},
     {"snapshot", "faults", "windows"},
     {"config", "health", "exporters", "query"},
+    {"points"},
     {"store", "exporting", "flusher", "callbacks"},
     {"reader", "registry", "timing"},
     {"sdk"},

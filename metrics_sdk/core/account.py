@@ -22,7 +22,9 @@ class Account:
     `dropped` is by position in `REASONS`. `contended`: records that found their cell taken and were appended.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, points: dict[Series, int] | None = None) -> None:
+        """`points`: how many points wait for each series."""
+        self.points = {} if points is None else points
         self.received: i64 = 0
         self.merged: i64 = 0
         self.pending: i64 = 0
@@ -37,8 +39,8 @@ class Account:
         """
         for series in many:
             state = series.current()
-            accepted: i64 = 0
-            pending: i64 = 0
+            pending: i64 = self.points.get(series, 0)
+            accepted: i64 = state.merged_points + pending
             dropped: i64 = 0
             excess: i64 = 0
             for cell in series.cell.parts():

@@ -178,6 +178,15 @@ class Instrument:
         """Record with the kind's verb."""
         (self.route.bare if attributes is None else self.find(attributes)).record(value)
 
+    def put_at(self, timestamp: object, value: SupportsFloat, attributes: Attributes | None = None) -> None:
+        """Record a value that belongs to `timestamp`: Unix seconds, or a datetime with a time zone.
+
+        It goes into the window of that time, or is counted as dropped: `late`, `invalid_timestamp`, or `buffer_full`.
+        """
+        route = self.route
+        cell = route.bare if attributes is None else self.find(attributes)
+        cell.series.scope.put_point(cell, value, timestamp)
+
     def find(self, attributes: object) -> Cell:
         """Return the cell for `attributes`. Never raises, unless a signal handler does."""
         shape = self.route.shape
@@ -308,6 +317,10 @@ class Refusal(Instrument):
         """Count the value as dropped."""
         self.route.bare.drop(self.reason)
 
+    def put_at(self, timestamp: object, value: SupportsFloat, attributes: Attributes | None = None) -> None:
+        """Count the value as dropped."""
+        self.route.bare.drop(self.reason)
+
 
 @final
 class Directory:
@@ -317,12 +330,16 @@ class Directory:
         self.instruments: Final[dict[str, Instrument]] = {}
         self.provisional: Final = provisional
 
-    def record(self, name: Any, value: SupportsFloat, attributes: Attributes | None = None) -> None:
+    def record(self, name: Any, value: SupportsFloat, attributes: Attributes | None = None, timestamp: object = None) -> None:
         """Record `value` under `name`: with the instrument of that name, else a provisional histogram made now.
 
-        Never raises and never waits; what is not accepted is counted as dropped.
+        Never raises and never waits; what is not accepted is counted as dropped. With a `timestamp` as for `put_at`, it may
+        wait, if `Config(point_overflow="block")` says so.
         """
         instrument = self.instruments.get(name) if type(name) is str else None
         if instrument is None:
             instrument = self.provisional(name)  # slow path: first use of this name
+        if timestamp is not None:
+            instrument.put_at(timestamp, value, attributes)
+            return
         instrument.put(value, attributes)

@@ -32,6 +32,10 @@ def thread_number() -> int:
     return number
 
 
+def _no_points(cell: Any, value: object, time: object) -> None:
+    raise NotImplementedError("this scope takes no points")
+
+
 @final
 class Scope:
     """The shared part of all cells of one SDK.
@@ -43,6 +47,9 @@ class Scope:
     def __init__(self, shards: int, windowed: bool, start: Callable[[], None], now: Callable[[], float], timer: Any) -> None:
         self.shards: Final = shards
         self.windowed: Final = windowed
+        self.put_point: Callable[[Any, object, object], None] = (
+            _no_points  # takes what has a time of its own; it lives above too
+        )
         self.start: Final = start
         self.now: Final = now
         self.timer: Final = timer  # makes what Histogram.time() returns; it lives above the core

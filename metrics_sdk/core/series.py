@@ -29,7 +29,8 @@ class State:
 
     `created` is the time since when it counts. `open` is the aggregate of the window that began at `window`; `total` is
     everything before it. `batches` names the last batch merged from each cell (interpreted core only, see
-    `append.AppendCell`).
+    `append.AppendCell`), `points` the last batch of points with a time of their own (see `metrics_sdk.points`), of which
+    `merged_points` are in `merged`.
     """
 
     def __init__(self, generation: i64, total: Aggregate, created: float) -> None:
@@ -41,6 +42,8 @@ class State:
         self.total = total
         self.drops: vec[i64] = zeros(0)
         self.batches: tuple[Any, ...] = ()
+        self.points: object = None
+        self.merged_points: i64 = 0
 
     def successor(self) -> State:
         """Return a state that starts out the same, to be changed and then shown instead."""
@@ -50,6 +53,8 @@ class State:
         made.open = self.open
         made.drops = self.drops
         made.batches = self.batches
+        made.points = self.points
+        made.merged_points = self.merged_points
         return made
 
     def drop(self, reason: i64, times: i64) -> None:
@@ -88,11 +93,13 @@ class Series:
     cell: Cell
     """What values are recorded into; `Table.find` sets it before anybody sees the series."""
 
-    def __init__(self, scope: Scope, attributes: Pairs, empty: Aggregate, lock: Any) -> None:
+    def __init__(self, scope: Scope, attributes: Pairs, empty: Aggregate, lock: Any, windowed: bool, monotonic: bool) -> None:
         self.scope: Final = scope
         self.attributes: Final = attributes
         self.empty: Final = empty
         self.lock: Final = lock
+        self.windowed = windowed
+        self.monotonic: Final = monotonic
         self.state = State(scope.generation, empty.fresh(), scope.now())
         self.observed: Observed | None = None
 
@@ -126,7 +133,7 @@ class Series:
             scope.takes += 1
             given.order = scope.takes
         state.merged += given.count
-        if scope.windowed:
+        if self.windowed:
             opened = state.open
             if opened is None:
                 state.open = given.copy()
@@ -142,7 +149,7 @@ class Series:
         old = self.current()
         made = old.successor()
         scope = self.scope
-        target: Aggregate | None = old.open if scope.windowed else old.total
+        target: Aggregate | None = old.open if self.windowed else old.total
         if values:
             if target is None:
                 made.window = scope.window
@@ -152,7 +159,7 @@ class Series:
             if isinstance(merged, LastValue):
                 scope.takes += 1
                 merged.order = scope.takes
-            if scope.windowed:
+            if self.windowed:
                 made.open = merged
             else:
                 made.total = merged
@@ -161,6 +168,42 @@ class Series:
         batches[shard] = batch
         made.batches = tuple(batches)
         return made
+
+    def merge_points(self, batch: object, closed: Aggregate, opened: Aggregate, drops: dict[int, int]) -> None:
+        """Merge what a batch of points gives to this series, once; call it with the lock held.
+
+        `closed` is for windows that have ended, `opened` for the open one; `drops` by reason.
+        """
+        old = self.current()
+        if old.points is batch:
+            return
+        made = old.successor()
+        scope = self.scope
+        if isinstance(opened, LastValue):
+            scope.takes += 1
+            opened.order = scope.takes  # what came late is never the last value
+        target: Aggregate | None = old.open if self.windowed else old.total
+        if opened.count and target is None:
+            made.window = scope.window
+            scope.opened[self] = None  # before the state is shown: an entry too many does no harm
+            made.open = opened.copy()
+        elif opened.count and target is not None:
+            merged = target if COMPILED else target.copy()
+            merged.merge(opened)
+            if self.windowed:
+                made.open = merged
+            else:
+                made.total = merged
+        if closed.count:
+            total = made.total if COMPILED else made.total.copy()
+            total.merge(closed)
+            made.total = total
+        made.merged += closed.count + opened.count
+        made.merged_points += closed.count + opened.count
+        for reason, times in drops.items():
+            made.drop(reason, times)
+        made.points = batch
+        self.state = made
 
     def close_window(self, closed: Aggregate) -> None:
         """Move the open window, which the map has stored as `closed`, into the total. Call it with the lock held."""

@@ -64,6 +64,7 @@ class Table:
         self.locks: Final = locks
         self.series: Final[dict[object, Series]] = {}
         self.pairs: Final[dict[Any, Any]] = {}
+        self.windowed = scope.windowed
         self.observed: frozenset[Series] | None = None  # observable instruments: the series seen at the last callback
 
     def find(self, pairs: Pairs) -> Series:
@@ -80,8 +81,9 @@ class Table:
             else:
                 pairs = self._shared(pairs)
                 key = identity(pairs)
-            made = Series(self.scope, pairs, self.empty, self.locks[hash((id(self), key)) & (len(self.locks) - 1)])
             kind = self.description.kind
+            lock = self.locks[hash((id(self), key)) & (len(self.locks) - 1)]
+            made = Series(self.scope, pairs, self.empty, lock, self.windowed, kind.monotonic)
             shards = 1 if kind.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
             made.cell = new_cell(made, 0.0 if kind.monotonic else -math.inf, shards)
             series = self.series.setdefault(key, made)

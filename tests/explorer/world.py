@@ -175,7 +175,7 @@ class World:
         return list(self.table.series.values())
 
     def _check_locks(self) -> None:
-        for lock in (*self.map.locks, self.map._drain_lock):
+        for lock in (*self.map.locks, self.map.drain_lock):
             if lock._is_owned() or not lock.acquire(False):
                 raise Broken("lock orphaned")
             lock.release()

@@ -1,0 +1,265 @@
+"""Values with a time of their own: buffered, then merged into the windows that they belong to.
+
+They cannot be added to what is counted now, so they go as points into the bounded buffer of the thread's shard, and a drain
+merges them. Guarantee, as everywhere: none is lost or counted twice, whoever interrupts. A take cuts a batch that stays at the
+head of the buffer; works out what each series is given, and keeps that in the batch; merges it series by series, each of which
+names the batch; and drops the batch. Whoever finds a batch at the head finishes the job, and skips the series that name it.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from functools import partial
+from types import FrameType
+from typing import Any, Protocol
+
+from metrics_sdk.clock import Clock
+from metrics_sdk.config import Config
+from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Aggregate
+from metrics_sdk.core.attributes import handler_codes, raised_by_signal_handler
+from metrics_sdk.core.cells import Cell
+from metrics_sdk.core.exclusion import exclusively
+from metrics_sdk.core.numbers import to_float
+from metrics_sdk.core.reasons import (
+    AFTER_SHUTDOWN,
+    BUFFER_FULL,
+    INVALID_TIMESTAMP,
+    INVALID_VALUE,
+    LATE,
+    NEGATIVE,
+    NON_FINITE,
+)
+from metrics_sdk.core.scope import Scope, thread_number
+from metrics_sdk.core.series import Series
+from metrics_sdk.resolutions import floor
+
+_BATCH = 512  # points merged between two offers of the GIL
+_AHEAD_SECONDS = 60.0  # clocks of other machines may be ahead of ours by less than this
+_WAIT_SECONDS = 0.01  # for the drain lock, before it is looked whether there is room
+
+_monotonic = time.monotonic
+
+
+class Point:
+    """A value, its time, and the series that it is for."""
+
+    __slots__ = ("series", "time", "value")
+
+    def __init__(self, series: Series, value: float, time: float) -> None:
+        self.series = series
+        self.value = value
+        self.time = time
+
+
+class Given:
+    """What a batch gives to one series: to closed windows, by start, to the open one, and drops by reason."""
+
+    def __init__(self, series: Series) -> None:
+        self.windows: dict[float, Aggregate] = {}
+        self.closed = series.empty.fresh()
+        self.opened = series.empty.fresh()
+        self.dropped: dict[int, int] = {}
+
+
+class Batch(list[Any]):
+    """Points that were cut from a buffer together. `given` is set once, before anything is merged."""
+
+    evicted = False
+    given: dict[Series, Given] | None = None
+
+
+class Places(Protocol):
+    """What points need of the aggregate map."""
+
+    drain_lock: Any
+    window_seconds: float
+
+    def put_late(self, series: Series, start: float, aggregate: Aggregate) -> None:
+        """Add to a closed window; call it with the series' lock held. The same aggregate again changes nothing."""
+
+    def pack_late(self, series: Series, starts: Iterable[float]) -> None:
+        """Pack closed windows that were added to; call it with the series' lock held."""
+
+
+class Points:
+    """The buffers, one for each shard, and what becomes of a point where its buffer is full."""
+
+    def __init__(self, scope: Scope, clock: Clock, places: Places, config: Config, is_own_thread: Callable[[], bool]) -> None:
+        """`is_own_thread`: tells whether it is one of the SDK's own threads that asks, which may not wait."""
+        self._scope = scope
+        self._clock = clock
+        self._places = places
+        self._config = config
+        self._is_own_thread = is_own_thread
+        self.forked()
+        scope.put_point = self.put
+
+    def forked(self) -> None:
+        """Begin anew: at the start, and in a forked child, where what waits is the parent's."""
+        self._buffers: list[list[Any]] = [[] for _ in range(self._scope.shards)]
+
+    # ---- recording ----------------------------------------------------------------------------------------------
+
+    def put(self, cell: Cell, value: object, timestamp: object) -> None:
+        """Take in a value for the series of `cell`, or count it as dropped."""
+        number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
+        time = _seconds(timestamp)
+        if self._scope.is_closed():
+            cell.drop(AFTER_SHUTDOWN)
+        elif number is None:
+            cell.drop(INVALID_VALUE)
+        elif number - number != 0.0:
+            cell.drop(NON_FINITE)
+        elif cell.series.monotonic and number < 0:
+            cell.drop(NEGATIVE)
+        elif time is None:
+            cell.drop(INVALID_TIMESTAMP)
+        else:
+            shard = thread_number() % len(self._buffers) if len(self._buffers) > 1 else 0
+            if len(self._buffers[shard]) < self._config.point_buffer_size or self._make_room(shard):
+                self._buffers[shard].append(Point(cell.series, number, time))
+            else:
+                cell.drop(BUFFER_FULL)
+            if not self._scope.running:
+                self._scope.start()
+
+    def _make_room(self, shard: int) -> bool:
+        policy = self._config.point_overflow
+        lock = self._places.drain_lock
+        if policy == "drop_oldest":
+            return exclusively(lock, partial(self._evict, shard)) and self._has_room(shard)
+        if policy == "block":
+            deadline = _monotonic() + self._config.point_block_seconds
+            waits = not lock._is_owned() and not self._is_own_thread() and not _in_signal_handler()
+            while waits and _monotonic() < deadline:
+                # Whoever waits does the flusher's work; where another thread is at it, there will be room.
+                exclusively(lock, partial(self._take_batch, shard), _WAIT_SECONDS)
+                if self._has_room(shard):
+                    return True
+        return False
+
+    def _has_room(self, shard: int) -> bool:
+        return len(self._buffers[shard]) < self._config.point_buffer_size
+
+    def _evict(self, shard: int) -> None:
+        """Drop the oldest points, some at a time; finish a batch that is under way."""
+        self._cut(shard, max(1, self._config.point_buffer_size // 64), evict=True)
+        self._take_batch(shard)
+
+    # ---- draining -----------------------------------------------------------------------------------------------
+
+    def take(self) -> bool:
+        """Merge all that wait; call it with the drain lock held. False: a series was locked for too long."""
+        for shard in range(len(self._buffers)):
+            while self._buffers[shard]:
+                if not self._take_batch(shard):
+                    return False
+        return True
+
+    def _cut(self, shard: int, size: int, evict: bool = False) -> bool:
+        """Cut the oldest points into a batch. False: there is one already, or nothing to cut."""
+        items = self._buffers[shard]
+        if not items or type(items[0]) is Batch:
+            return False
+        batch = Batch(items[: min(size, len(items))])
+        batch.evicted = evict
+        if self._buffers[shard] is items:  # else forked in the meantime: these are the parent's
+            items[: len(batch)] = (batch,)
+        return True
+
+    def _take_batch(self, shard: int) -> bool:
+        self._cut(shard, _BATCH)
+        items = self._buffers[shard]
+        if not items:
+            return True
+        batch = items[0]
+        given = batch.given
+        if given is None:
+            given = batch.given = self._given(batch)
+        for series, part in given.items():
+            exclusively(series.lock, partial(self._merge, items, shard, series, batch, part), 1.0)
+        if not all([series.current().points is batch for series in given]) or self._buffers[shard] is not items:
+            return False
+        items[:1] = ()
+        for series, part in given.items():
+            if part.windows:
+                exclusively(series.lock, partial(self._places.pack_late, series, part.windows), 1.0)
+        time.sleep(0)
+        return True
+
+    def _merge(self, items: list[Any], shard: int, series: Series, batch: Batch, part: Given) -> None:
+        if self._buffers[shard] is not items or series.current().points is batch:
+            return
+        for start, aggregate in part.windows.items():
+            self._places.put_late(series, start, aggregate)
+        series.merge_points(batch, part.closed, part.opened, part.dropped)
+
+    def _given(self, batch: Batch) -> dict[Series, Given]:
+        now = self._clock.time()
+        oldest, newest = now - self._config.allowed_lateness_seconds, now + _AHEAD_SECONDS
+        width, window = self._places.window_seconds, self._scope.window
+        values: dict[Series, dict[float | None, list[Any]]] = {}
+        made: dict[Series, Given] = {}
+        for point in batch:
+            series = point.series
+            part = made.get(series)
+            if part is None:
+                part = made[series] = Given(series)
+                values[series] = {}
+            reason = BUFFER_FULL if batch.evicted else LATE if point.time < oldest else INVALID_TIMESTAMP
+            if batch.evicted or not oldest <= point.time <= newest:
+                part.dropped[reason] = part.dropped.get(reason, 0) + 1
+            else:
+                start = floor(point.time, width) if series.windowed else None
+                values[series].setdefault(None if start is None or start >= window else start, []).append(point.value)
+        for series, by_start in values.items():
+            part = made[series]
+            for start, numbers in by_start.items():
+                if start is None:
+                    part.opened.fold(numbers)
+                else:
+                    aggregate = part.windows[start] = series.empty.fresh()
+                    aggregate.fold(numbers)
+                    part.closed.merge(aggregate)
+        return made
+
+    # ---- accounting ---------------------------------------------------------------------------------------------
+
+    def waiting(self) -> dict[Series, int]:
+        """Return how many points wait, by series."""
+        counted: Counter[Series] = Counter()
+        for items in list(self._buffers):
+            for item in list(items):
+                if type(item) is Batch:
+                    counted.update([point.series for point in item if point.series.current().points is not item])
+                else:
+                    counted[item.series] += 1
+        return counted
+
+
+def _seconds(timestamp: object) -> float | None:
+    """Return the Unix seconds that `timestamp` stands for, None for what is no time."""
+    try:
+        if isinstance(timestamp, datetime):
+            return None if timestamp.tzinfo is None else timestamp.timestamp()
+        seconds = None if isinstance(timestamp, bool) else to_float(timestamp)
+        return seconds if seconds is not None and math.isfinite(seconds) else None
+    except Exception as error:  # of a time zone that is not ours
+        if raised_by_signal_handler(error):
+            raise
+        return None
+
+
+def _in_signal_handler() -> bool:
+    codes = handler_codes()
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code in codes:
+            return True
+        frame = frame.f_back
+    return False
