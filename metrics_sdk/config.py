@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from metrics_sdk.clock import Clock, SystemClock
 from metrics_sdk.errors import ConfigurationError
-from metrics_sdk.resolutions import Resolution, checked
-from metrics_sdk.snapshot import Exporter
+from metrics_sdk.resolutions import Resolution, checked, divides
+from metrics_sdk.snapshot import Exporter, WindowExporter
 
 
 def _refuse(self: object, name: str, value: object = None) -> None:
@@ -24,14 +24,15 @@ def _shown(self: object) -> str:
 class Export:
     """An exporter and how it is driven.
 
-    `interval_seconds`: time between exports; each costs a snapshot of all series.
+    `interval_seconds`: time between exports; each costs a snapshot of all series. An exporter that takes windows gets each as
+    soon as it has closed instead.
     `timeout_seconds`: what one export may take; it is then counted as failed, and none begins until it has returned.
     `queue_size`: snapshots that may wait while one is being exported; when it is full the oldest is let go and counted
     (snapshots are cumulative: the next one makes up for it).
     `name`: how `health()` calls it; the class's name by default.
     """
 
-    exporter: Exporter
+    exporter: Exporter | WindowExporter
     interval_seconds: float
     timeout_seconds: float
     queue_size: int
@@ -42,7 +43,7 @@ class Export:
 
     def __init__(
         self,
-        exporter: Exporter,
+        exporter: Exporter | WindowExporter,
         *,
         interval_seconds: float = 60.0,
         timeout_seconds: float = 30.0,
@@ -51,11 +52,13 @@ class Export:
     ) -> None:
         if isinstance(exporter, type):
             raise ConfigurationError(f"an exporter is an object, not a class: write {exporter.__name__}(…)")
-        for method in ("export", "shutdown"):
-            if not callable(getattr(exporter, method, None)):
-                raise ConfigurationError(
-                    f"an exporter needs the methods export(snapshot, timeout) and shutdown(), {exporter!r} has no {method}()"
-                )
+        if not any([callable(getattr(exporter, method, None)) for method in ("export", "export_windows")]):
+            raise ConfigurationError(
+                f"an exporter needs the method export(snapshot, timeout) or export_windows(windows, timeout), "
+                f"{exporter!r} has neither"
+            )
+        if not callable(getattr(exporter, "shutdown", None)):
+            raise ConfigurationError(f"an exporter needs the method shutdown(), {exporter!r} has none")
         _check_seconds("Export.interval_seconds", interval_seconds)
         _check_seconds("Export.timeout_seconds", timeout_seconds)
         _check_whole("Export.queue_size", queue_size, 1)
@@ -66,6 +69,11 @@ class Export:
             queue_size=queue_size,
             name=name or type(exporter).__name__,
         )
+
+
+def takes_windows(exporter: object) -> bool:
+    """Tell whether an exporter takes closed windows, not snapshots."""
+    return callable(getattr(exporter, "export_windows", None))
 
 
 class Config:
@@ -118,7 +126,7 @@ class Config:
     def __init__(
         self,
         *,
-        exporters: Sequence[Export | Exporter] = (),
+        exporters: Sequence[Export | Exporter | WindowExporter] = (),
         resource: Mapping[str, Any] | None = None,
         flush_interval_seconds: float = 1.0,
         resolutions: Sequence[tuple[float, float]] = ((10, 600), (60, 7200)),
@@ -142,6 +150,7 @@ class Config:
         if not isinstance(resource, Mapping) or not all([isinstance(key, str) for key in resource]):
             raise ConfigurationError(f"Config.resource must be a mapping with string keys, not {resource!r}")
         _check_seconds("Config.flush_interval_seconds", flush_interval_seconds)
+        resolutions = checked("Config.resolutions", resolutions)
         _check_whole("Config.max_series_per_instrument", max_series_per_instrument, 1)
         _check_whole("Config.max_instruments", max_instruments, 1)
         _check_whole("Config.max_buckets", max_buckets, 2)
@@ -160,11 +169,13 @@ class Config:
         if health_report_interval_seconds is not None:
             _check_seconds("Config.health_report_interval_seconds", health_report_interval_seconds)
         _check_seconds("Config.shutdown_timeout_seconds", shutdown_timeout_seconds)
+        for one in exporters:
+            check_width(one.exporter if isinstance(one, Export) else one, resolutions)
         vars(self).update(
             exporters=tuple([one if isinstance(one, Export) else Export(one) for one in exporters]),
             resource=MappingProxyType(dict(resource)),
             flush_interval_seconds=flush_interval_seconds,
-            resolutions=checked("Config.resolutions", resolutions),
+            resolutions=resolutions,
             max_series_per_instrument=max_series_per_instrument,
             max_instruments=max_instruments,
             max_buckets=max_buckets,
@@ -197,6 +208,16 @@ class Config:
             resource["service.name"] = name
         given["resource"] = {**resource, **given.get("resource", {})}
         return cls(**given)
+
+
+def check_width(exporter: object, resolutions: Sequence[tuple[float, float]]) -> None:
+    """Raise ConfigurationError if the windows that an exporter takes cannot be had."""
+    if takes_windows(exporter):
+        if not resolutions:
+            raise ConfigurationError(f"{exporter!r} takes windows, which Config(resolutions=()) turns off")
+        width = getattr(exporter, "window_seconds", 0.0)
+        if width and not divides(resolutions[0][0], width):
+            raise ConfigurationError(f"windows of {width!r} seconds cannot be made of windows of {resolutions[0][0]!r} seconds")
 
 
 def _check_seconds(name: str, value: object) -> None:

@@ -26,3 +26,7 @@ class UnknownInstrument(MetricsError, KeyError):  # noqa: N818 - likewise
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
+
+
+class StoreError(MetricsError, OSError):
+    """A file of windows that cannot be used: not to be opened, locked by another process, full, corrupt."""

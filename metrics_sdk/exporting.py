@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from itertools import count
+from typing import Any, Protocol
 
 from metrics_sdk.alarm import Alarm, Latch
 from metrics_sdk.clock import Clock
@@ -15,21 +16,45 @@ from metrics_sdk.config import Export
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.faults import Faults
 from metrics_sdk.health import ExporterHealth
-from metrics_sdk.snapshot import Snapshot
+from metrics_sdk.snapshot import Exporter, Snapshot
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
 BREAK_AFTER = 3  # failures in a row after which the circuit counts as open
 
 
+class Content(Protocol):
+    """What is exported."""
+
+    def send(self, exporter: Any, timeout: float) -> None:
+        """Hand it to the exporter; what that raises is raised."""
+
+    def acknowledge(self) -> None:
+        """The exporter has accepted it."""
+
+
+class Cumulative:
+    """A snapshot, for an exporter that takes snapshots."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+
+    def send(self, exporter: Exporter, timeout: float) -> None:
+        """Export it."""
+        exporter.export(self.snapshot, timeout)
+
+    def acknowledge(self) -> None:
+        """The next one contains it all the same."""
+
+
 class Job:
-    """A snapshot to export, and who waits for it.
+    """Something to export, and who waits for it.
 
     `merged` is the number of values in it; an `urgent` one does not wait for a back-off to end; the `last` one ends the worker.
     """
 
-    def __init__(self, snapshot: Snapshot, merged: int, urgent: bool = False, last: bool = False) -> None:
-        self.snapshot = snapshot
+    def __init__(self, content: Content, merged: int, urgent: bool = False, last: bool = False) -> None:
+        self.content = content
         self.merged = merged
         self.urgent = urgent
         self.last = last
@@ -55,9 +80,9 @@ class Job:
 class ExportWorker:
     """One exporter, its thread, and a bounded queue before it.
 
-    Snapshots are cumulative, so only the newest matters: when the queue is full the oldest one is let go and counted, and after
-    a failure the newest is what is tried again, after 1, 2, 4 … 60 seconds with jitter. An export that overruns its timeout is
-    counted as failed at once and shows as "hanging" until it returns; no second one is begun beside it.
+    What is exported later contains what was before, so only the newest matters: when the queue is full the oldest one is let go
+    and counted, and after a failure the newest is what is tried again, after 1, 2, 4 … 60 seconds with jitter. An export that
+    overruns its timeout is counted as failed at once and shows as "hanging" until it returns; no second one is begun beside it.
     """
 
     def __init__(self, export: Export, clock: Clock, faults: Faults, jitter: Callable[[], float] = random.random) -> None:
@@ -133,6 +158,11 @@ class ExportWorker:
             self._shutdown_exporter()
         return True
 
+    def stop(self) -> None:
+        """End the thread after the export that it is in; what waits is not exported."""
+        self._stopped = True
+        self._alarm.ring()
+
     def _run(self, alarm: Alarm) -> None:
         self._ident = _thread.get_ident()
         ended = self._ended
@@ -182,7 +212,7 @@ class ExportWorker:
         started = self._busy_since = self._clock.monotonic()
         self._overran = False
         try:
-            self.export.exporter.export(job.snapshot, self.export.timeout_seconds)
+            job.content.send(self.export.exporter, self.export.timeout_seconds)
         except BaseException as error:  # SystemExit and the like included: they are the exporter's, not the process's
             self._failed(f"{type(error).__name__}: {error}")
             self._faults.report(f"exporter:{self.export.name}", f"exporter {self.export.name} failed", error)
@@ -194,6 +224,7 @@ class ExportWorker:
         self._acknowledged = job.merged
         self._failures_in_a_row = 0
         self._retry_at = 0.0
+        job.content.acknowledge()
         job.acknowledge()
         return True
 

@@ -10,6 +10,7 @@ from metrics_sdk.core import aggregates as core
 from metrics_sdk.core.explicit import ExplicitHistogram
 from metrics_sdk.core.exponential import ExponentialHistogram
 from metrics_sdk.core.gathering import Gathering
+from metrics_sdk.core.packing import pack
 from metrics_sdk.errors import UnknownInstrument
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets
@@ -123,6 +124,10 @@ class Aggregate:
     def histogram(self) -> ExplicitBuckets | ExponentialBuckets | None:
         """Return the buckets; None for an instrument that is no histogram."""
         return buckets_of(self._core)
+
+    def to_bytes(self) -> bytes:
+        """Return what was merged, in the form that `SQLiteStore` keeps: a byte or two for each bucket in use."""
+        return pack(self._core)
 
     def series(self) -> tuple[Aggregate, ...]:
         """Return the windows of the answer as a time line: an aggregate for each that has data, in order.

@@ -66,9 +66,9 @@ def checked(name: str, given: object) -> tuple[Resolution, ...]:
             raise ConfigurationError(f"{name} must have widths and spans that are positive numbers of seconds, not {one!r}")
         made.append(Resolution(*one))
     for number, (width, span) in enumerate(made):
-        if not _divides(width, span):
+        if not divides(width, span):
             raise ConfigurationError(f"{name}: a span must be a multiple of its width, not {span!r} of {width!r}")
-        if number and (not _divides(made[number - 1].width, width) or width == made[number - 1].width):
+        if number and (not divides(made[number - 1].width, width) or width == made[number - 1].width):
             raise ConfigurationError(
                 f"{name}: a width must be a multiple of the one before, not {width!r} of {made[number - 1].width!r}"
             )
@@ -77,6 +77,7 @@ def checked(name: str, given: object) -> tuple[Resolution, ...]:
     return tuple(made)
 
 
-def _divides(part: float, whole: float) -> bool:
+def divides(part: float, whole: float) -> bool:
+    """Tell whether `whole` is a multiple of `part`."""
     times = whole / part
     return times >= 1 and abs(times - round(times)) < 1e-9 * times

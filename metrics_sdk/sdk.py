@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
-from metrics_sdk.config import Config, Export
+from metrics_sdk.config import Config, Export, check_width, takes_windows
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.attributes import Pairs
@@ -22,8 +22,10 @@ from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.table import Description, Table
-from metrics_sdk.exporting import ExportWorker, Job
+from metrics_sdk.errors import ConfigurationError
+from metrics_sdk.exporting import Cumulative, ExportWorker, Job
 from metrics_sdk.faults import LOGGER, Faults
+from metrics_sdk.feeds import Feed, Window
 from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics, instrument_health
 from metrics_sdk.interval import Seconds, Time
@@ -34,6 +36,7 @@ from metrics_sdk.registry import Observable, Observations, Registry
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point, Snapshot
 from metrics_sdk.store import AggregateMap
+from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
 
 OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
@@ -66,7 +69,10 @@ class MetricsSDK:
         self._points = self._store.points = Points(self._scope, config.clock, self._store, config, self._is_own_thread)
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
-        self._workers = [ExportWorker(export, config.clock, self.faults) for export in _distinct(config.exporters)]
+        self._workers: list[ExportWorker] = []  # replaced, never changed: others go through it meanwhile
+        self._feeds: dict[ExportWorker, Feed] = {}  # of those whose exporters take windows
+        for export in _distinct(config.exporters):
+            self._add_worker(export)
         self._tables: dict[str, Table] = {}
         self._retired: list[Table] = []
         self._reader = Reader(self._tables, self._store, config.clock, lambda: self._observe(OBSERVE_SECONDS))
@@ -85,7 +91,8 @@ class MetricsSDK:
         self._started_at = self._reader.started_at = self._clock.time()
         self._flushes = 0
         self._flush_seconds = 0.0
-        self._due = [0.0] * len(self._workers)
+        self._due: dict[ExportWorker, float] = {}
+        self._merged_closed = 0
         self._report_due = 0.0
         self._first_shutdown = itertools.count()
         self._shutting_down: int | None = None
@@ -245,6 +252,41 @@ class MetricsSDK:
             exporters={worker.export.name: worker.health(merged) for worker in self._workers},
         )
 
+    def subscribe(self, callback: Callable[[Window], object], *, every: float | None = None) -> Subscription:
+        """Call `callback(window)` with each window that has closed, on a thread of its own; returns a handle with `close()`.
+
+        `every`: seconds, a multiple of the width of the finest windows, which is the default. The window has `start`, `end`,
+        and `aggregates()`: what each series has in it. What comes late to a window that was handed over already comes as a
+        further window of the same time, with a `revision`.
+        """
+        width = self.config.resolutions[0].width if self.config.resolutions else 0.0
+        subscription = Subscription(callback, width if every is None else every, self.faults)
+        if not callable(callback):
+            raise ConfigurationError(f"a subscriber is a function of a window, not {callback!r}")
+        check_width(subscription, self.config.resolutions)
+        worker = self._add_worker(Export(subscription, name=subscription.name))
+        subscription.connect(self._feeds.get(worker), lambda: self._remove_worker(worker))
+        if self._scope.running and self.config.background:
+            worker.start()
+        return subscription
+
+    def _add_worker(self, export: Export) -> ExportWorker:
+        worker = ExportWorker(export, self._clock, self.faults)
+        if takes_windows(export.exporter):
+            width = getattr(export.exporter, "window_seconds", 0.0)
+            feed = Feed(self._store, lambda: list(self._tables.values()), self.faults, width)
+            self._feeds[worker] = feed
+            self._store.feeds[feed] = None
+        self._workers = [*self._workers, worker]
+        return worker
+
+    def _remove_worker(self, worker: ExportWorker) -> None:
+        self._workers = [one for one in self._workers if one is not worker]
+        feed = self._feeds.pop(worker, None)
+        if feed is not None:
+            self._store.feeds.pop(feed, None)
+        worker.stop()
+
     # ---- life cycle ---------------------------------------------------------------------------------------------
 
     def flush(self, timeout: float = 5.0) -> bool:
@@ -267,13 +309,16 @@ class MetricsSDK:
     def _export_all(self, deadline: float, last: bool) -> bool:
         if not self._workers:
             return True
-        merged, snapshot = self._merged(), self._snapshot()  # in this order: no more is acknowledged than was exported
+        merged = self._merged()  # before what is exported is read: no more is acknowledged than was exported
+        workers = self._workers
+        snapshot = self._snapshot() if len(self._feeds) < len(workers) else None
+        jobs = [self._job(worker, merged, snapshot, last) for worker in workers]
         if not self.config.background:
-            return all([worker.run_inline(Job(snapshot, merged)) for worker in self._workers])
-        threaded = [worker for worker in self._workers if worker.start()]
-        done = [worker.submit(Job(snapshot, merged, urgent=True, last=last)) for worker in threaded]
-        for worker in self._workers:
-            if worker not in threaded and not worker.run_inline(Job(snapshot, merged)):
+            return all([worker.run_inline(job) for worker, job in zip(workers, jobs, strict=True)])
+        threaded = [worker for worker in workers if worker.start()]
+        done = [worker.submit(job) for worker, job in zip(workers, jobs, strict=True) if worker in threaded]
+        for worker, job in zip(workers, jobs, strict=True):
+            if worker not in threaded and not worker.run_inline(job):
                 return False
         if self._is_own_thread():
             return False
@@ -281,6 +326,14 @@ class MetricsSDK:
         for latch in done:
             latch.abandoned = True
         return all(acknowledged)
+
+    def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last: bool) -> Job:
+        feed = self._feeds.get(worker)
+        if feed is None:
+            assert snapshot is not None
+            return Job(Cumulative(snapshot), merged, urgent=True, last=last)
+        with_open = last or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
+        return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, urgent=True, last=last)
 
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Stop: refuse later values (counted as `after_shutdown`), drain, merge, export a last time, end the threads.
@@ -398,11 +451,14 @@ class MetricsSDK:
         config = self.config
         started = self._clock.monotonic()
         if not self._flushes:
-            self._due = [started + worker.export.interval_seconds for worker in self._workers]
             self._report_due = started + (config.health_report_interval_seconds or 0.0)
         self._flushes += 1
         self._observe(max(0.1, config.flush_interval_seconds))
+        opened = self._store.opened()
+        closing = self._merged() if self._feeds and self._clock.time() >= opened + self._store.window_seconds else None
         self._store.drain()
+        if closing is not None and self._store.opened() != opened:
+            self._merged_closed = closing
         self._store.age()
         self._export_due(started)
         if config.health_report_interval_seconds is not None and started >= self._report_due:
@@ -416,13 +472,21 @@ class MetricsSDK:
         return next_pass
 
     def _export_due(self, now: float) -> None:
-        due = [i for i, at in enumerate(self._due) if now >= at]
-        if due:
+        cumulative: list[ExportWorker] = []
+        for worker in self._workers:
+            feed = self._feeds.get(worker)
+            if feed is not None:
+                if feed.is_due():
+                    worker.start()
+                    worker.submit(Job(feed.delivery(with_open=False), self._merged_closed))
+            elif now >= self._due.setdefault(worker, now + worker.export.interval_seconds):
+                cumulative.append(worker)
+                self._due[worker] = now + worker.export.interval_seconds  # ticks that were missed are skipped
+        if cumulative:
             merged, snapshot = self._merged(), self._snapshot()
-            for i in due:
-                self._workers[i].start()
-                self._workers[i].submit(Job(snapshot, merged))
-                self._due[i] = now + self._workers[i].export.interval_seconds  # ticks that were missed are skipped
+            for worker in cumulative:
+                worker.start()
+                worker.submit(Job(Cumulative(snapshot), merged))
         for worker in self._workers:
             worker.check()
 
@@ -457,6 +521,8 @@ class MetricsSDK:
         self.registry.forked()
         for worker in self._workers:
             worker.reset()
+        for feed in list(self._feeds.values()):
+            feed.reset()
         self._reset_process_state()
 
 

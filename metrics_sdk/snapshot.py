@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 #: Attributes in normal form: sorted by key. Values are str, bool, int, float, or tuples of these.
@@ -79,6 +79,26 @@ class Exporter(Protocol):
 
     def export(self, snapshot: Snapshot, timeout: float) -> None:
         """Deliver `snapshot` within `timeout` seconds. Returning means that it was accepted, raising that it was not."""
+
+    def shutdown(self) -> None:
+        """Release what is held; called once, after the last export."""
+
+
+class WindowExporter(Protocol):
+    """Carries closed windows somewhere. Both methods are called on the exporter's own worker thread, one at a time.
+
+    `accepts_open_windows`: whether `flush()` may hand over the window that is still open, which then comes again.
+    `window_seconds`: the width that windows shall have, 0 for that of the finest.
+    """
+
+    accepts_open_windows: bool
+    window_seconds: float
+
+    def export_windows(self, windows: Sequence[Any], timeout: float) -> None:
+        """Deliver the windows, see `metrics_sdk.feeds.Window`, within `timeout` seconds.
+
+        Returning means that they were accepted, raising that none was.
+        """
 
     def shutdown(self) -> None:
         """Release what is held; called once, after the last export."""

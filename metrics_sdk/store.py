@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from metrics_sdk.clock import Clock
 from metrics_sdk.core.aggregates import Aggregate
@@ -23,6 +23,13 @@ from metrics_sdk.windows import Found, RollUp, Window, Windows
 
 _CLOSED_TOGETHER = 16  # series whose windows are closed, or rolled up, under one hold of their lock: 20 to 200 µs
 _READ_TOGETHER = 16  # series whose windows are read under one hold
+
+
+class Feed(Protocol):
+    """Who is told of what is added to windows that are closed already."""
+
+    def add_late(self, series: Series, start: float, aggregate: Aggregate) -> None:
+        """Take note of it; the same aggregate again changes nothing."""
 
 
 class AggregateMap:
@@ -47,6 +54,7 @@ class AggregateMap:
         self._scope = scope
         self._clock = clock
         self.points: Points | None = None  # values with a time of their own, which are drained as well
+        self.feeds: dict[Feed, None] = {}  # those who are told of additions to closed windows
         self._windows = {id(lock): Windows(resolutions) for lock in self.locks}
         self.drain_lock: Any = threading.RLock()
         if resolutions:
@@ -113,15 +121,7 @@ class AggregateMap:
 
     def _close_windows(self, window: float) -> None:
         scope = self._scope
-        by_lock: dict[int, list[Series]] = {}
-        for series in in_slices(list(scope.opened)):
-            by_lock.setdefault(id(series.lock), []).append(series)
-        batches = [
-            sharing[at : at + _CLOSED_TOGETHER]
-            for sharing in by_lock.values()
-            for at in range(0, len(sharing), _CLOSED_TOGETHER)
-        ]
-        for batch in in_slices(batches, looking_every=1):
+        for batch in in_slices(_batches(list(scope.opened), _CLOSED_TOGETHER), looking_every=1):
             exclusively(batch[0].lock, partial(self._close, batch), 1.0)
         scope.window = window
 
@@ -168,6 +168,12 @@ class AggregateMap:
     def put_late(self, series: Series, start: float, aggregate: Aggregate) -> None:
         """Add to a closed window; call it with the series' lock held. The same aggregate again changes nothing."""
         self._windows[id(series.lock)].put(start, series, aggregate)
+        for feed in list(self.feeds):
+            feed.add_late(series, start, aggregate)
+
+    def opened(self) -> float:
+        """Return the start of the open window."""
+        return float(self._scope.window)
 
     def pack_late(self, series: Series, starts: Iterable[float]) -> None:
         """Pack closed windows that were added to; call it with the series' lock held."""
@@ -195,16 +201,28 @@ class AggregateMap:
 
     def _read_all(self, chosen: list[Series], since: float, until: float) -> Found:
         found: Found = {}
-        by_lock: dict[int, list[Series]] = {}
-        for series in chosen:
-            by_lock.setdefault(id(series.lock), []).append(series)
-        batches = [
-            sharing[at : at + _READ_TOGETHER] for sharing in by_lock.values() for at in range(0, len(sharing), _READ_TOGETHER)
-        ]
-        for batch in in_slices(batches, looking_every=1):
+        for batch in in_slices(_batches(chosen, _READ_TOGETHER), looking_every=1):
             read = partial(self._read, batch, since, until, found)
             if not exclusively(batch[0].lock, read, 1.0):
                 read()  # we are inside a handler that interrupted the holder: it will not move on before we return
+        return found
+
+    def read_everything(self, since: float, until: float, with_open: bool) -> dict[tuple[float, float], dict[Series, Any]]:
+        """Return what the closed windows that reach into `since` to `until` have of each series, and the open window."""
+        found: dict[tuple[float, float], dict[Series, Any]] = {}
+        for lock in self.locks:
+            copies: list[tuple[float, float, list[tuple[Series, Any]]]] = []
+            exclusively(lock, partial(self._windows[id(lock)].copy, since, until, copies), 1.0)
+            for start, end, items in copies:
+                window = found.setdefault((start, end), {})
+                for series, stored in in_slices(items):
+                    window[series] = stored
+        if with_open:
+            width = self.window_seconds
+            for series in in_slices(list(self._scope.opened)):
+                opened = series.window()
+                if opened is not None:
+                    found.setdefault((opened[0], opened[0] + width), {})[series] = opened[1]
         return found
 
     def _read(self, batch: list[Series], since: float, until: float, found: Found) -> None:
@@ -214,6 +232,14 @@ class AggregateMap:
             window = series.window()
             if window is not None and since <= window[0] < until:
                 found.setdefault((window[0], window[0] + self.window_seconds), []).append(window[1])
+
+
+def _batches(chosen: list[Series], size: int) -> list[list[Series]]:
+    """Return the series in batches of those that share a lock."""
+    by_lock: dict[int, list[Series]] = {}
+    for series in in_slices(chosen):
+        by_lock.setdefault(id(series.lock), []).append(series)
+    return [sharing[at : at + size] for sharing in by_lock.values() for at in range(0, len(sharing), size)]
 
 
 def _extend(gone: list[Window], more: Callable[[], list[Window]]) -> None:

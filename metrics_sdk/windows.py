@@ -105,10 +105,13 @@ class Windows:
                 if parts:
                     found.setdefault((start, start + level.width), []).extend(parts)
 
-    def all_in(self, start: float) -> list[tuple[Series, Any]]:
-        """Return what the finest window that begins at `start` has."""
-        window = self._levels[0].by_start.get(start) if self._levels else None
-        return [] if window is None else list(window.items())
+    def copy(self, since: float, until: float, copies: list[tuple[float, float, list[tuple[Series, Any]]]]) -> None:
+        """Add to `copies` what the windows that reach into `since` to `until` have: start, end, (series, stored)."""
+        for number, level in enumerate(self._levels):
+            coarser = self._levels[number + 1 :]
+            for start in level.starts(since, until):
+                if not any([floor(start, above.width) in above.by_start for above in coarser]):
+                    copies.append((start, start + level.width, list(level.by_start[start].items())))
 
     # ---- ageing -------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ import pytest
 from metrics_sdk import Config, ConfigurationError, Export, MetricsSDK, Snapshot
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.exporters import MemoryExporter
-from metrics_sdk.exporting import ExportWorker, Job
+from metrics_sdk.exporting import Cumulative, ExportWorker, Job
 from metrics_sdk.faults import Faults
 
 
@@ -114,7 +114,7 @@ def test_retries_wait_1_2_4_to_60_seconds_with_jitter_and_totals_are_right_after
     snapshot = sdk.snapshot()
     waits = []
     while not exporter.delivered:
-        worker.run_inline(Job(snapshot, 5))
+        worker.run_inline(Job(Cumulative(snapshot), 5))
         waits.append(worker._retry_at - clock.monotonic())
     assert [1, 2, 4, 8, 16, 32, 60, 60, 60] == waits[:9]
     assert (9, 1, 5, 0) == (
@@ -122,7 +122,7 @@ def test_retries_wait_1_2_4_to_60_seconds_with_jitter_and_totals_are_right_after
     )  # fmt: skip
     assert snapshot == exporter.delivered[0]
     half = ExportWorker(Export(Raising(OSError())), clock, Faults(clock), jitter=lambda: 0.0)
-    half.run_inline(Job(snapshot, 5))
+    half.run_inline(Job(Cumulative(snapshot), 5))
     assert 0.5 == half._retry_at - clock.monotonic()
 
 
@@ -131,7 +131,7 @@ def test_after_several_failures_the_circuit_shows_as_open() -> None:
     worker = ExportWorker(Export(Raising(OSError())), clock, Faults(clock))
     states = []
     for _ in range(4):
-        worker.run_inline(Job(MetricsSDK(Config(background=False)).snapshot(), 0))
+        worker.run_inline(Job(Cumulative(MetricsSDK(Config(background=False)).snapshot()), 0))
         states.append(worker.health(0).state)
     assert ["backing_off", "backing_off", "open", "open"] == states
 

@@ -33,3 +33,17 @@ HISTOGRAM: Final = Kind("histogram", "histogram", False, False)
 OBSERVABLE_COUNTER: Final = Kind("observable_counter", "sum", True, True)
 OBSERVABLE_UP_DOWN_COUNTER: Final = Kind("observable_up_down_counter", "sum", False, True)
 OBSERVABLE_GAUGE: Final = Kind("observable_gauge", "last_value", False, True)
+
+#: All of them.
+BY_NAME: Final = {
+    kind.name: kind
+    for kind in (
+        COUNTER,
+        UP_DOWN_COUNTER,
+        GAUGE,
+        HISTOGRAM,
+        OBSERVABLE_COUNTER,
+        OBSERVABLE_UP_DOWN_COUNTER,
+        OBSERVABLE_GAUGE,
+    )
+}

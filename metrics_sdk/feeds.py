@@ -1,0 +1,181 @@
+"""Closed windows on their way to those who take windows: a store, a subscriber.
+
+What is on its way is told by one number: the start of the first window that was not acknowledged. Whatever was not is read
+again from the windows that are kept, so nothing is queued, and an exporter that fails loses nothing before these are rolled up.
+"""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
+from typing import Any, NamedTuple
+
+from metrics_sdk.core.aggregates import Aggregate as CoreAggregate
+from metrics_sdk.core.attributes import Pairs
+from metrics_sdk.core.packing import pack
+from metrics_sdk.core.series import Series
+from metrics_sdk.core.table import Table
+from metrics_sdk.faults import Faults
+from metrics_sdk.query import Aggregate, gathered
+from metrics_sdk.resolutions import floor
+from metrics_sdk.slices import in_slices
+from metrics_sdk.snapshot import WindowExporter
+from metrics_sdk.store import AggregateMap
+from metrics_sdk.windows import as_tuple
+
+LATE_KEPT = 10_000  # additions to windows that were acknowledged already
+
+
+class Item(NamedTuple):
+    """What one series has in a window; `data` is an aggregate as `Aggregate.to_bytes()` returns it."""
+
+    name: str
+    kind: str
+    unit: str
+    boundaries: tuple[float, ...] | None
+    max_buckets: int
+    attributes: Pairs
+    data: bytes
+
+
+class Window:
+    """All that was recorded between `start` and `end` (Unix seconds), of the SDK in the process that `source` identifies.
+
+    The same window may come again, with more in it, until its `end` has passed: what came before then counts no more. Of
+    a window with a `revision` other than 0, the content is in addition to that of the others: it came late.
+    """
+
+    def __init__(
+        self, source: str, start: float, end: float, revision: int, parts: Mapping[Series, tuple[Table, list[Any]]]
+    ) -> None:
+        self.source = source
+        self.start = start
+        self.end = end
+        self.revision = revision
+        self._parts = parts
+
+    def items(self) -> Iterator[Item]:
+        """Yield what each series has."""
+        for series, (table, parts) in self._parts.items():
+            one = parts[0] if len(parts) == 1 else gathered(table.empty, parts)
+            told = table.description
+            yield Item(
+                told.name,
+                told.kind.name,
+                told.unit,
+                told.boundaries,
+                int(getattr(table.empty, "max_buckets", 0)),
+                series.attributes,
+                one if isinstance(one, bytes) else pack(one),
+            )
+
+    def aggregates(self) -> dict[str, dict[Pairs, Aggregate]]:
+        """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
+        made: dict[str, dict[Pairs, Aggregate]] = {}
+        for series, (table, parts) in self._parts.items():
+            told = table.description
+            named = (told.name, told.kind.name, told.unit)
+            merged = gathered(table.empty, parts)
+            found = Aggregate(named, table.empty, merged, self.start, self.end, 0, {(self.start, self.end): parts})
+            made.setdefault(told.name, {})[series.attributes] = found
+        return made
+
+    def __repr__(self) -> str:
+        return f"<Window {self.start:g} .. {self.end:g}, {len(self._parts)} series>"
+
+
+class Delivery:
+    """The windows that one attempt to export carries."""
+
+    def __init__(self, feed: Feed, windows: list[Window], until: float, late: list[CoreAggregate]) -> None:
+        self._feed = feed
+        self._windows = windows
+        self._until = until
+        self._late = late
+
+    def send(self, exporter: WindowExporter, timeout: float) -> None:
+        """Hand over those that were not acknowledged in the meantime."""
+        windows = [one for one in self._windows if one.revision or one.end > self._feed.since]
+        if windows:
+            exporter.export_windows(windows, timeout)
+
+    def acknowledge(self) -> None:
+        """They have arrived."""
+        feed = self._feed
+        for aggregate in self._late:
+            feed.late.pop(aggregate, None)
+        feed.since = max(feed.since, self._until)
+
+
+class Feed:
+    """The windows of an SDK for one of those who take them, `width` seconds wide, 0 for the finest that there are."""
+
+    def __init__(self, store: AggregateMap, tables: Callable[[], Iterable[Table]], faults: Faults, width: float = 0.0) -> None:
+        self._store = store
+        self._faults = faults
+        self._tables = tables
+        self._width = width
+        self.late: dict[CoreAggregate, tuple[int, Series, float]] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew: at the start, and in a forked child."""
+        self.source = uuid.uuid4().hex
+        self.since = self.offered = floor(self._store.opened(), self.width)
+        self.missed = 0
+        self.late.clear()
+        self._revisions = count(1)
+
+    @property
+    def width(self) -> float:
+        """The width of the windows that are handed over."""
+        return self._width or self._store.window_seconds
+
+    def add_late(self, series: Series, start: float, aggregate: CoreAggregate) -> None:
+        """Take note of an addition to a closed window; the same one again changes nothing."""
+        if start < self.since and aggregate not in self.late:
+            self.late[aggregate] = (next(self._revisions), series, start)
+            while len(self.late) > LATE_KEPT:
+                self.late.pop(next(iter(self.late)), None)
+                self._miss("lacks a value that came late")
+
+    def _miss(self, why: str) -> None:
+        self.missed += 1
+        self._faults.report("missed_windows", f"a window {why}")
+
+    def is_due(self) -> bool:
+        """Tell whether there are windows that were not offered yet."""
+        return floor(self._store.opened(), self.width) > self.offered or bool(self.late)
+
+    def delivery(self, with_open: bool) -> Delivery:
+        """Return what was not acknowledged yet; the open window as it is now, if it is asked for."""
+        until = floor(self._store.opened(), self.width)
+        tables = {series: table for table in self._tables() for series in table.listed()}
+        windows: dict[tuple[float, float], dict[Series, tuple[Table, list[Any]]]] = {}
+        for (start, end), by_series in self._store.read_everything(
+            self.since, math.inf if with_open else until, with_open
+        ).items():
+            little = 1e-6 * self.width  # multiples of a fraction such as 0.2 are not exact
+            if start < self.since - little or end - start > self.width + little:
+                self._miss("was rolled up before it could be delivered")
+                continue
+            own = floor(start, self.width)
+            window = windows.setdefault((own, own + self.width), {})
+            for series, stored in in_slices(by_series.items()):
+                if series in tables:
+                    window.setdefault(series, (tables[series], []))[1].extend(as_tuple(stored))
+        made = [Window(self.source, start, end, 0, window) for (start, end), window in sorted(windows.items(), key=_time)]
+        late = list(self.late.items())
+        for aggregate, (revision, series, start) in late:
+            own = floor(start, self.width)
+            if series in tables:
+                added: dict[Series, tuple[Table, list[Any]]] = {series: (tables[series], [aggregate])}
+                made.append(Window(self.source, own, own + self.width, revision, added))
+        self.offered = until
+        return Delivery(self, made, until, [aggregate for aggregate, _ in late])
+
+
+def _time(item: tuple[tuple[float, float], Any]) -> tuple[float, float]:
+    return item[0]

@@ -1,0 +1,423 @@
+"""Windows in an SQLite file, which outlives the process and answers the same queries.
+
+What has closed is written in one transaction. A row is what one series of one process has in one window; writing it again
+replaces it, so an export that is tried again doubles nothing. Several processes may write to one file: each has rows of its
+own, and a query merges them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from metrics_sdk.core.aggregates import Aggregate as CoreAggregate
+from metrics_sdk.core.aggregates import LastValue
+from metrics_sdk.core.aggregation import new_aggregate
+from metrics_sdk.core.attributes import identity, normalise
+from metrics_sdk.core.kinds import BY_NAME
+from metrics_sdk.core.packing import pack, unpack
+from metrics_sdk.errors import StoreError
+from metrics_sdk.feeds import Window
+from metrics_sdk.interval import Seconds, Time, interval
+from metrics_sdk.query import Aggregate, Grouped, gathered, unknown
+from metrics_sdk.resolutions import checked, floor
+
+SCHEMA_VERSION = 2
+
+_TABLES = """
+CREATE TABLE instruments (
+  id INTEGER PRIMARY KEY, name TEXT NOT NULL, kind TEXT NOT NULL, unit TEXT NOT NULL, boundaries TEXT NOT NULL,
+  max_buckets INTEGER NOT NULL, UNIQUE (name, kind, unit, boundaries, max_buckets));
+CREATE TABLE series (
+  id INTEGER PRIMARY KEY, instrument INTEGER NOT NULL REFERENCES instruments, attributes TEXT NOT NULL,
+  UNIQUE (instrument, attributes));
+CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+CREATE TABLE windows (
+  series INTEGER NOT NULL, start REAL NOT NULL, width REAL NOT NULL, source INTEGER NOT NULL, revision INTEGER NOT NULL,
+  data BLOB NOT NULL, PRIMARY KEY (series, start, width, source, revision)) WITHOUT ROWID;
+"""
+
+#: What turns a file of the version before into one of this version.
+_MIGRATIONS: Mapping[int, str] = {
+    1: "CREATE INDEX windows_by_age ON windows (width, start);",
+}
+
+_OTHERS: list[sqlite3.Connection] = []  # of a parent process: closing one here would disturb the parent
+
+
+class SQLiteStore:
+    """Keeps closed windows in the file `path`, made with mode 0600 if it is not there: an exporter, and a reader.
+
+    `resolutions`: (width, span) in seconds: what is older than a span is merged into windows of the next width, and what is
+    older than the last span is deleted. `timeout_seconds`: how long to wait for another process's transaction.
+    Raises StoreError where the file cannot be used, and says why.
+    """
+
+    accepts_open_windows = True
+    window_seconds = 0.0
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        resolutions: Sequence[tuple[float, float]] = ((10, 86_400), (60, 7 * 86_400), (3600, 400 * 86_400)),
+        timeout_seconds: float = 5.0,
+    ) -> None:
+        self.path = Path(path)
+        self.resolutions = checked("SQLiteStore.resolutions", resolutions)
+        self.timeout_seconds = timeout_seconds
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+        self._ids: dict[object, int] = {}
+        self._maintained_at = -math.inf
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self.path)!r})"
+
+    # ---- writing ------------------------------------------------------------------------------------------------
+
+    def export_windows(self, windows: Sequence[Window], timeout: float) -> None:
+        """Write the windows in one transaction. Raises StoreError if that cannot be done; then none of them is written."""
+        with self._used() as connection:
+            connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(timeout, self.timeout_seconds))}")
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for window in windows:
+                    rows = self._rows(connection, window)
+                    connection.executemany("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?)", rows)
+                connection.execute("COMMIT")
+            except BaseException:
+                self._ids.clear()  # those that were given out in this transaction are not
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            if time.monotonic() - self._maintained_at > min(60.0, self.resolutions[0].span):
+                self._maintained_at = time.monotonic()
+                self._maintain(connection, max([window.end for window in windows]))
+
+    def _rows(self, connection: sqlite3.Connection, window: Window) -> Iterator[tuple[int, float, float, int, int, bytes]]:
+        source = self._id(connection, "sources", (window.source,))
+        for item in window.items():
+            boundaries = "" if item.boundaries is None else json.dumps(item.boundaries)
+            described = (item.name, item.kind, item.unit, boundaries, item.max_buckets)
+            instrument = self._id(connection, "instruments", described)
+            series = self._id(connection, "series", (instrument, _attributes_as_text(item.attributes)))
+            yield series, window.start, window.end - window.start, source, window.revision, item.data
+
+    def _id(self, connection: sqlite3.Connection, table: str, values: tuple[Any, ...]) -> int:
+        """Return the id of the row with these values, made if need be."""
+        found = self._ids.get((table, values))
+        if found is None:
+            columns = {
+                "sources": ("name",),
+                "instruments": ("name", "kind", "unit", "boundaries", "max_buckets"),
+                "series": ("instrument", "attributes"),
+            }[table]
+            given = ", ".join("?" * len(columns))
+            connection.execute(f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({given})", values)
+            where = " AND ".join([f"{column} = ?" for column in columns])
+            found = self._ids[table, values] = connection.execute(f"SELECT id FROM {table} WHERE {where}", values).fetchone()[0]
+        return found
+
+    def shutdown(self) -> None:
+        """Close the file."""
+        with self._lock:
+            if self._connection is not None and self._pid == os.getpid():
+                self._connection.close()
+            self._connection = None
+
+    # ---- ageing -------------------------------------------------------------------------------------------------
+
+    def maintain(self, now: float | None = None) -> None:
+        """Merge windows that are too old for their width, delete those that are too old for any; exporting does so as well."""
+        with self._used() as connection:
+            self._maintain(connection, time.time() if now is None else now)
+
+    def _maintain(self, connection: sqlite3.Connection, now: float) -> None:
+        for number, (_width, span) in enumerate(self.resolutions[:-1]):
+            wider = self.resolutions[number + 1].width
+            before = floor(now - span, wider)
+            while self._roll_up(connection, wider, before):
+                pass
+        for width in _widths(connection):
+            connection.execute(
+                "DELETE FROM windows WHERE width = ? AND start <= ?", (width, now - self.resolutions[-1].span - width)
+            )
+
+    def _roll_up(self, connection: sqlite3.Connection, width: float, before: float) -> bool:
+        """Merge the oldest windows narrower than `width`, in one transaction; False if none begins before `before`."""
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            oldest = [_oldest(connection, one) for one in _widths(connection) if one < width]
+            if min(oldest, default=before) >= before:
+                connection.execute("ROLLBACK")
+                return False
+            start = floor(min(oldest), width)
+            chosen = (width, start, start + width)
+            merged: dict[tuple[int, int], list[Any]] = {}
+            rows = connection.execute(
+                "SELECT series, source, data FROM windows WHERE width < ? AND start >= ? AND start < ?", chosen
+            )
+            for series, source, data in rows:
+                merged.setdefault((series, source), []).append(data)
+            connection.execute("DELETE FROM windows WHERE width < ? AND start >= ? AND start < ?", chosen)
+            empties = dict(self._empties(connection, {key[0] for key in merged}))
+            for (series, source), parts in merged.items():
+                known = connection.execute(
+                    "SELECT data FROM windows WHERE series = ? AND start = ? AND width = ? AND source = ? AND revision = 0",
+                    (series, start, width, source),
+                ).fetchone()
+                data = pack(gathered(empties[series], [*parts, *(known or ())]))
+                connection.execute(
+                    "INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, 0, ?)", (series, start, width, source, data)
+                )
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        return True
+
+    def _empties(self, connection: sqlite3.Connection, chosen: set[int]) -> Iterator[tuple[int, CoreAggregate]]:
+        made: dict[int, CoreAggregate] = {}
+        rows = connection.execute(
+            "SELECT series.id, instruments.id, kind, boundaries, max_buckets FROM series JOIN instruments"
+            " ON instruments.id = series.instrument"
+        )
+        for series, instrument, kind, boundaries, max_buckets in rows:
+            if series in chosen:
+                if instrument not in made:
+                    made[instrument] = _empty(kind, boundaries, max_buckets)
+                yield series, made[instrument]
+
+    # ---- reading ------------------------------------------------------------------------------------------------
+
+    def names(self) -> list[str]:
+        """Return the names of the instruments that there is something of."""
+        with self._used() as connection:
+            return [row[0] for row in connection.execute("SELECT DISTINCT name FROM instruments ORDER BY name")]
+
+    def query(
+        self,
+        name: str,
+        attributes: Mapping[str, Any] | None = None,
+        *,
+        last: Seconds | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> Aggregate:
+        """Answer as `MetricsSDK.query` does, from what all processes have written; without an interval, from all there is."""
+        return self._grouped(name, (), attributes, last, since, until)[()]
+
+    def query_by(
+        self,
+        name: str,
+        *keys: str,
+        attributes: Mapping[str, Any] | None = None,
+        last: Seconds | None = None,
+        since: Time | None = None,
+        until: Time | None = None,
+    ) -> Grouped:
+        """Answer as `MetricsSDK.query_by` does."""
+        if not keys or not all([isinstance(key, str) for key in keys]):
+            raise ValueError(f"query_by() needs the names of the attributes to tell apart, not {keys!r}")
+        return Grouped(self._grouped(name, keys, attributes, last, since, until))
+
+    def _grouped(
+        self,
+        name: str,
+        keys: Sequence[str],
+        attributes: Mapping[str, Any] | None,
+        last: Seconds | None,
+        since: Time | None,
+        until: Time | None,
+    ) -> dict[Any, Aggregate]:
+        now = time.time()
+        start, end = interval(now, last, since, until) or (-math.inf, math.inf)
+        with self._used() as connection:
+            connection.execute("BEGIN")  # one view of the file, whoever writes meanwhile
+            try:
+                described, groups = self._chosen(connection, name, keys, attributes)
+                empty = _empty(described[1], *described[3:])
+                found = {key: _windows_of(connection, ids, start, end, empty) for key, ids in groups.items()}
+                first = min([_first(connection, one) for ids in groups.values() for one in ids], default=now)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("COMMIT")
+        # Covered is what was asked for, as far as there was anything, and whole windows where these reach further.
+        edges = [edge for windows in found.values() for edge in windows]
+        since_when = min([max(start, first), *[edge[0] for edge in edges]])
+        until_when = max([min(end, now), *[edge[1] for edge in edges if edge[1] <= now or end < math.inf]])
+        answers = {}
+        for key, windows in found.items():
+            merged = gathered(empty, [part for parts in windows.values() for part in parts])
+            answers[key] = Aggregate(described[:3], empty, merged, since_when, until_when, 0, windows)
+        return answers
+
+    def _chosen(
+        self, connection: sqlite3.Connection, name: str, keys: Sequence[str], attributes: Mapping[str, Any] | None
+    ) -> tuple[tuple[Any, ...], dict[Any, list[int]]]:
+        """Return what the instrument is, and the series that are asked for, by group; one group where there are no keys."""
+        rows = connection.execute(
+            "SELECT name, kind, unit, boundaries, max_buckets, id FROM instruments WHERE name = ? COLLATE NOCASE ORDER BY id",
+            (name if isinstance(name, str) else "",),
+        ).fetchall()
+        if not rows:
+            raise unknown(name, [row[0] for row in connection.execute("SELECT DISTINCT name FROM instruments")])
+        described = rows[-1]  # declared otherwise since: what came before is something else
+        wanted = None if attributes is None else normalise(attributes)
+        tags = {identity((pair,)) for pair in wanted or ()}
+        groups: dict[Any, list[int]] = {} if keys else {(): []}
+        for series, text in connection.execute("SELECT id, attributes FROM series WHERE instrument = ?", (described[5],)):
+            pairs = _attributes_of(text)
+            if wanted is not None and (pairs if not wanted else not tags <= {identity((pair,)) for pair in pairs}):
+                continue
+            values = dict(pairs)
+            key = tuple([values.get(one) for one in keys])
+            groups.setdefault(key[0] if len(keys) == 1 else key, []).append(series)
+        return described[:5], groups
+
+    # ---- the file -----------------------------------------------------------------------------------------------
+
+    def _used(self) -> _Use:
+        return _Use(self)
+
+    def connect(self) -> sqlite3.Connection:
+        """Return this process's connection, opened if need be. Internal to the store; call it with the lock held."""
+        if self._connection is not None and self._pid != os.getpid():
+            _OTHERS.append(self._connection)
+            self._connection = None
+        if self._connection is None:
+            self._ids.clear()
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+            if not self.path.exists():
+                os.close(os.open(self.path, flags, 0o600))
+            connection = sqlite3.connect(self.path, timeout=self.timeout_seconds, isolation_level=None, check_same_thread=False)
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = NORMAL")  # with WAL nothing is torn, whenever the process is killed
+                _prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection, self._pid = connection, os.getpid()
+        return self._connection
+
+    def disconnect(self) -> None:
+        """Let go of a connection that failed: the file may be another one by now. Internal to the store."""
+        if self._connection is not None and self._pid == os.getpid():
+            self._connection.close()
+        self._connection = None
+
+
+class _Use:
+    """The connection, for the length of a block; what goes wrong is told as a StoreError."""
+
+    def __init__(self, store: SQLiteStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> sqlite3.Connection:
+        self._store._lock.acquire()
+        try:
+            return self._store.connect()
+        except BaseException as error:
+            self._store._lock.release()
+            self._explain(error)
+            raise
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if isinstance(error, sqlite3.Error):
+                self._store.disconnect()
+        finally:
+            self._store._lock.release()
+        if error is not None:
+            self._explain(error)
+
+    def _explain(self, error: BaseException) -> None:
+        if isinstance(error, (sqlite3.Error, OSError)):
+            raise StoreError(f"cannot use {str(self._store.path)!r}: {error}") from error
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Make the tables, or bring those of an earlier version up to date."""
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
+        if version > SCHEMA_VERSION:
+            raise StoreError(f"the file has version {version}, this is metrics-sdk for version {SCHEMA_VERSION}: update it")
+        statements = _TABLES if version == 0 else ""
+        for number in range(max(1, version), SCHEMA_VERSION):
+            statements += _MIGRATIONS[number]
+        for statement in statements.split(";"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _windows_of(
+    connection: sqlite3.Connection, ids: Iterable[int], start: float, end: float, empty: CoreAggregate
+) -> dict[tuple[float, float], list[Any]]:
+    found: dict[tuple[float, float], list[Any]] = {}
+    longest = max(_widths(connection), default=0.0)
+    for series in ids:
+        rows = connection.execute(
+            "SELECT start, width, data FROM windows WHERE series = ? AND start > ? AND start < ?",
+            (series, start - longest, end),
+        )
+        for began, width, data in rows:
+            if began + width > start:
+                found.setdefault((began, began + width), []).append(data)
+    if isinstance(empty, LastValue):
+        for (began, _end), parts in found.items():
+            for at, data in enumerate(parts):
+                parts[at] = last = unpack(data, empty)
+                assert isinstance(last, LastValue)
+                last.order = int(began * 1000)  # each process counts for itself: the later window has the later value
+    return found
+
+
+def _widths(connection: sqlite3.Connection) -> Iterator[float]:
+    """Yield the widths that there are, with one look into the index for each."""
+    width = connection.execute("SELECT min(width) FROM windows").fetchone()[0]
+    while width is not None:
+        yield width
+        width = connection.execute("SELECT min(width) FROM windows WHERE width > ?", (width,)).fetchone()[0]
+
+
+def _oldest(connection: sqlite3.Connection, width: float) -> float:
+    found: float = connection.execute("SELECT min(start) FROM windows WHERE width = ?", (width,)).fetchone()[0]
+    return found
+
+
+def _first(connection: sqlite3.Connection, series: int) -> float:
+    found: float | None = connection.execute("SELECT min(start) FROM windows WHERE series = ?", (series,)).fetchone()[0]
+    return math.inf if found is None else found
+
+
+def _empty(kind: str, boundaries: str, max_buckets: int) -> CoreAggregate:
+    return new_aggregate(BY_NAME[kind].aggregation, tuple(json.loads(boundaries)) if boundaries else None, max_buckets or 2)
+
+
+def _attributes_as_text(pairs: Iterable[tuple[str, Any]]) -> str:
+    # As JSON a float and an int stay apart (1.0 and 1), and a tuple is a list.
+    return json.dumps([[key, value] for key, value in pairs], ensure_ascii=True)
+
+
+def _attributes_of(text: str) -> tuple[tuple[str, Any], ...]:
+    return tuple([(key, tuple(value) if isinstance(value, list) else value) for key, value in json.loads(text)])
