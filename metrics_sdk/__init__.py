@@ -19,6 +19,7 @@ from metrics_sdk.default import (
     record,
     shutdown,
     snapshot,
+    subscribe,
     timed,
     up_down_counter,
 )
@@ -26,14 +27,17 @@ from metrics_sdk.errors import (
     ConfigurationError,
     DeclarationError,
     MetricsError,
+    StoreError,
     TooManyInstruments,
     UnknownInstrument,
 )
+from metrics_sdk.feeds import Window
 from metrics_sdk.health import Health
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.registry import Observable
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Exporter, Snapshot
+from metrics_sdk.subscriptions import Subscription
 
 __all__ = [
     "Aggregate",
@@ -52,9 +56,12 @@ __all__ = [
     "MetricsSDK",
     "Observable",
     "Snapshot",
+    "StoreError",
+    "Subscription",
     "TooManyInstruments",
     "UnknownInstrument",
     "UpDownCounter",
+    "Window",
     "configure",
     "counter",
     "flush",
@@ -71,6 +78,7 @@ __all__ = [
     "record",
     "shutdown",
     "snapshot",
+    "subscribe",
     "timed",
     "up_down_counter",
 ]

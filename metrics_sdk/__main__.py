@@ -1,4 +1,4 @@
-"""The command line: `python -m metrics_sdk demo`."""
+"""The command line: `python -m metrics_sdk demo` and `python -m metrics_sdk query`."""
 
 from __future__ import annotations
 
@@ -13,14 +13,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` ask for, those of the process by default; return its exit status."""
     given = _parser().parse_args(arguments)
     try:
-        from metrics_sdk.demo.run import run  # not before it is asked for
-
-        return run(given.seconds, given.port)
+        status: int = given.command(given)
+        sys.stdout.flush()
+        return status
     except KeyboardInterrupt:  # while the demo did not take care of it: before its start, or after its end
         return 130
     except BrokenPipeError:  # the reader of our output is gone, and the interpreter would complain when it flushes at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from metrics_sdk.demo.run import run  # not before it is asked for
+
+    return run(given.seconds, given.port)
+
+
+def _query(given: argparse.Namespace) -> int:
+    from metrics_sdk.query_command import run
+
+    return run(given, sys.stdout)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,6 +56,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="port of 127.0.0.1 that /metrics is served at; 0 takes any that is free (default: %(default)s)",
     )
+    demo.set_defaults(command=_demo)
+    query = commands.add_parser(
+        "query",
+        help="show what a file of windows has",
+        description="Show what a file that SQLiteStore has written has of an instrument: a table with a small chart, or JSON.",
+        allow_abbrev=False,
+    )
+    from metrics_sdk.query_command import add_arguments
+
+    add_arguments(query)
+    query.set_defaults(command=_query)
     return parser
 
 

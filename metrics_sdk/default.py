@@ -15,12 +15,14 @@ from typing import Any, Protocol, SupportsFloat
 from metrics_sdk.config import Config
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
+from metrics_sdk.feeds import Window
 from metrics_sdk.health import Health
 from metrics_sdk.interval import Seconds, Time
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.registry import Observable, Observations
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Snapshot
+from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.timing import Instrumented, Timed
 
 
@@ -181,6 +183,11 @@ def query_all(
 ) -> Mapping[str, Mapping[Pairs, Aggregate]]:
     """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
     return current().query_all(last=last, since=since, until=until)
+
+
+def subscribe(callback: Callable[[Window], object], *, every: float | None = None) -> Subscription:
+    """Call `callback(window)` with each window that has closed; see `MetricsSDK.subscribe`. Call it after `configure()`."""
+    return current().subscribe(callback, every=every)
 
 
 def snapshot() -> Snapshot:

@@ -23,7 +23,7 @@ ROWS = [
     {"subscriptions", "sqlite"},
     {"sdk"},
     {"default"},
-    {"testing"},
+    {"testing", "query_command"},
     {"__init__", "pytest_plugin", "demo"},
     {"__main__"},
 ]

@@ -1,0 +1,135 @@
+"""Subscriptions: each closed window once, in order, whatever the callback does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from metrics_sdk import Config, ConfigurationError, MetricsSDK
+from metrics_sdk.clock import ManualClock
+from metrics_sdk.feeds import Window
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock(1_000_000.0)
+
+
+@pytest.fixture
+def sdk(clock: ManualClock) -> MetricsSDK:
+    return MetricsSDK(Config(background=False, clock=clock, resolutions=[(10, 60), (30, 600)]))
+
+
+def run(sdk: MetricsSDK, clock: ManualClock, windows: int) -> None:
+    for number in range(windows):
+        sdk.counter("c").add(number + 1, {"k": "v"})
+        clock.advance(10)
+        sdk.flush()
+
+
+def test_each_closed_window_comes_once_and_in_order(sdk: MetricsSDK, clock: ManualClock) -> None:
+    seen: list[tuple[float, float, float]] = []
+
+    def callback(window: Window) -> None:
+        seen.append((window.start, window.end, window.aggregates()["c"][("k", "v"),].sum))
+
+    subscription = sdk.subscribe(callback)
+    run(sdk, clock, 4)
+    assert [(1_000_000 + 10 * n, 1_000_010 + 10 * n, n + 1) for n in range(4)] == seen
+    subscription.close()
+    run(sdk, clock, 2)
+    assert 4 == len(seen)
+
+
+def test_windows_come_as_wide_as_asked_for(sdk: MetricsSDK, clock: ManualClock) -> None:
+    seen: list[tuple[float, float, int]] = []
+    sdk.subscribe(lambda window: seen.append((window.start, window.end, window.aggregates()["c"][("k", "v"),].count)), every=30)
+    run(sdk, clock, 9)
+    assert [(999_990, 1_000_020, 2), (1_000_020, 1_000_050, 3), (1_000_050, 1_000_080, 3)] == seen
+
+
+def test_a_callback_that_raises_costs_its_own_window_alone(sdk: MetricsSDK, clock: ManualClock) -> None:
+    seen: list[float] = []
+
+    def callback(window: Window) -> None:
+        if len(seen) == 1:
+            seen.append(0)
+            raise SystemExit
+        seen.append(window.start)
+
+    subscription = sdk.subscribe(callback)
+    other: list[Window] = []
+    sdk.subscribe(other.append)
+    run(sdk, clock, 3)
+    assert ([1_000_000, 0, 1_000_020], 1, 3) == (seen, subscription.failures, len(other))
+    assert any(kind.startswith("subscriber:") for kind in sdk.health().faults)
+
+
+def test_what_comes_late_comes_as_a_further_window(sdk: MetricsSDK, clock: ManualClock) -> None:
+    seen: list[tuple[float, int, float]] = []
+    sdk.subscribe(lambda window: seen.append((window.start, window.revision, window.aggregates()["c"][("k", "v"),].sum)))
+    run(sdk, clock, 2)
+    sdk.record("c", 100, {"k": "v"}, timestamp=1_000_003)
+    sdk.flush()
+    sdk.flush()
+    assert [(1_000_000, 0, 1), (1_000_010, 0, 2), (1_000_000, 1, 100)] == seen
+
+
+def test_a_window_without_data_does_not_come(sdk: MetricsSDK, clock: ManualClock) -> None:
+    seen: list[float] = []
+    sdk.subscribe(lambda window: seen.append(window.start))
+    run(sdk, clock, 1)
+    clock.advance(30)
+    sdk.flush()
+    run(sdk, clock, 1)
+    assert [1_000_000, 1_000_040] == seen
+
+
+@pytest.mark.parametrize("every", [5, 25, -10])
+def test_a_width_that_cannot_be_had_is_refused(sdk: MetricsSDK, every: float) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be made of windows of 10"):
+        sdk.subscribe(print, every=every)
+
+
+def test_without_windows_there_is_nothing_to_subscribe_to() -> None:
+    with pytest.raises(ConfigurationError, match="turns off"):
+        MetricsSDK(Config(background=False, resolutions=())).subscribe(print)
+
+
+@pytest.mark.slow
+def test_a_callback_that_hangs_delays_no_other_and_no_recording(run_python: Callable[..., str]) -> None:
+    program = """
+import threading, time
+from metrics_sdk import Config, MetricsSDK
+sdk = MetricsSDK(Config(resolutions=[(0.05, 5)], flush_interval_seconds=0.02))
+hangs, seen = threading.Event(), threading.Semaphore(0)
+total = []
+sdk.subscribe(lambda window: hangs.wait())
+sdk.subscribe(lambda window: (total.append(window.aggregates()["c"][()].sum), seen.release()))
+counter = sdk.counter("c")
+for _ in range(5):
+    counter.add(1)
+    assert seen.acquire(timeout=20)
+hangs.set()
+assert sdk.shutdown(10)
+print(sum(total), sdk.query("c").sum)
+"""
+    assert "5 5\n" == run_python(program)
+
+
+def test_callbacks_run_on_a_thread_of_their_own(run_python: Callable[..., str]) -> None:
+    program = """
+import threading
+from metrics_sdk import Config, MetricsSDK
+sdk = MetricsSDK(Config(resolutions=[(0.05, 5)], flush_interval_seconds=0.02))
+seen = threading.Event()
+idents = set()
+sdk.subscribe(lambda window: (idents.add(threading.get_ident()), seen.set()))
+sdk.counter("c").add(1)
+assert seen.wait(20)
+assert threading.get_ident() not in idents
+print(len(idents))
+sdk.shutdown()
+"""
+    assert "1\n" == run_python(program)
