@@ -3,6 +3,7 @@
 from metrics_sdk.config import Config, Export
 from metrics_sdk.core.instruments import Attributes, Counter, Gauge, Histogram, UpDownCounter
 from metrics_sdk.default import (
+    concurrency,
     configure,
     counter,
     flush,
@@ -33,6 +34,7 @@ from metrics_sdk.errors import (
 )
 from metrics_sdk.feeds import Window
 from metrics_sdk.health import Health
+from metrics_sdk.parallelism import Parallelism
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.registry import Observable
 from metrics_sdk.sdk import MetricsSDK
@@ -55,6 +57,7 @@ __all__ = [
     "MetricsError",
     "MetricsSDK",
     "Observable",
+    "Parallelism",
     "Snapshot",
     "StoreError",
     "Subscription",
@@ -62,6 +65,7 @@ __all__ = [
     "UnknownInstrument",
     "UpDownCounter",
     "Window",
+    "concurrency",
     "configure",
     "counter",
     "flush",

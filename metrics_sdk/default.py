@@ -18,6 +18,7 @@ from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, 
 from metrics_sdk.feeds import Window
 from metrics_sdk.health import Health
 from metrics_sdk.interval import Seconds, Time
+from metrics_sdk.parallelism import Concurrency
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.registry import Observable, Observations
 from metrics_sdk.sdk import MetricsSDK
@@ -147,6 +148,11 @@ def observable_gauge(name: str, callback: Callable[[], Observations], *, unit: s
 def timed(name: str, attributes: Attributes | None = None) -> Timed:
     """Measure durations into the histogram `name`: a decorator for any kind of function, and a context manager."""
     return current().timed(name, attributes)
+
+
+def concurrency(name: str) -> Concurrency:
+    """Return the section `name`, which tells how parallel it really runs: a context manager, and a decorator."""
+    return current().concurrency(name)
 
 
 def instrument(target: str, name: str, attributes: Attributes | None = None) -> Instrumented:

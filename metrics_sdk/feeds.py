@@ -7,7 +7,7 @@ again from the windows that are kept, so nothing is queued, and an exporter that
 from __future__ import annotations
 
 import math
-import uuid
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, NamedTuple
@@ -122,7 +122,7 @@ class Feed:
 
     def reset(self) -> None:
         """Begin anew: at the start, and in a forked child."""
-        self.source = uuid.uuid4().hex
+        self.source = os.urandom(16).hex()
         self.since = self.offered = floor(self._store.opened(), self.width)
         self.missed = 0
         self.late.clear()

@@ -98,6 +98,7 @@ class Registry:
         self.directory = Directory(self.provisional) if directory is None else directory
         self.declared: dict[str, Instrument] = {}  # by name in lower case: names are not case-sensitive
         self.observables: dict[Observable, None] = {}
+        self.sections: dict[str, Any] = {}  # of `concurrency()`, by name
         self._declaring: Any = threading.RLock()
         self._refusals: dict[int, Refusal] = {}
 

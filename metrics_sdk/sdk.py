@@ -10,6 +10,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
@@ -29,6 +30,7 @@ from metrics_sdk.feeds import Feed, Window
 from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics, instrument_health
 from metrics_sdk.interval import Seconds, Time
+from metrics_sdk.parallelism import Concurrency
 from metrics_sdk.points import Points
 from metrics_sdk.query import Aggregate, Grouped, value_of
 from metrics_sdk.reader import Reader
@@ -153,6 +155,14 @@ class MetricsSDK:
         attribute `error.type` in addition.
         """
         return Timed(self._duration_histogram(name), attributes)
+
+    def concurrency(self, name: str) -> Concurrency:
+        """Return the section `name`, which tells how parallel it really runs: a context manager, and a decorator."""
+        registry = self.registry
+        known: Concurrency | None = registry.sections.get(name)
+        if known is None:
+            known = registry.sections.setdefault(name, Concurrency(lambda: cast("MetricsSDK", registry.home), name))
+        return known
 
     def instrument(self, target: str, name: str, attributes: Attributes | None = None) -> Instrumented:
         """Time a callable that is not yours, named "module:Class.method", now or when its module is first imported.
@@ -413,6 +423,8 @@ class MetricsSDK:
 
     def _observe(self, timeout: float) -> bool:
         """Ask the callbacks; False: they did not all answer within `timeout` seconds."""
+        for section in list(self.registry.sections.values()) if self.registry.home is self else ():
+            section.fold()
         if not self.registry.observables or self.registry.home is not self or self._scope.is_closed():
             return True
         if self.config.background:
@@ -515,6 +527,8 @@ class MetricsSDK:
         """Begin anew in a forked child. Takes no lock, starts no thread, logs nothing."""
         self._scope.forked()
         self._store.forked()
+        for section in self.registry.sections.values() if self.registry.home is self else ():
+            section.reset()
         self._points.forked()
         self._flusher.reset()
         self._callbacks.reset()

@@ -20,7 +20,7 @@ ROWS = [
     {"points"},
     {"store", "exporting", "flusher", "callbacks"},
     {"reader", "registry", "timing", "feeds"},
-    {"subscriptions", "sqlite"},
+    {"subscriptions", "sqlite", "parallelism"},
     {"sdk"},
     {"default"},
     {"testing", "query_command"},
