@@ -31,9 +31,9 @@ bench-freethreaded: .venv/freethreaded/.benched
 	.venv/freethreaded/bin/python benchmarks/threads.py
 	.venv/freethreaded/bin/python benchmarks/shards.py
 
-# The conservation and re-entrancy tests, and those of windows against a model, at full size: some minutes.
-FULL_SIZE := METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 METRICS_SDK_OPERATIONS=60000
-SOAKED := tests/test_conservation.py tests/test_reentrancy.py tests/test_windows.py
+# Conservation, re-entrancy, windows against a model, and processes that are killed, at full size: some minutes.
+FULL_SIZE := METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 METRICS_SDK_OPERATIONS=60000 METRICS_SDK_KILLS=200
+SOAKED := tests/test_conservation.py tests/test_reentrancy.py tests/test_windows.py tests/test_sqlite.py
 soak: .venv/compiled/.tested .venv/interpreted/.tested
 	$(FULL_SIZE) $(COMPILED)/pytest $(SOAKED)
 	$(FULL_SIZE) $(INTERPRETED)/pytest $(SOAKED)

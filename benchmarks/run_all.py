@@ -16,7 +16,21 @@ from typing import Any
 
 from report import shown
 
-PROGRAMS = ("record", "attributes", "timed", "threads", "shards", "flush", "series", "scrape", "memory", "imports", "host")
+PROGRAMS = (
+    "record",
+    "attributes",
+    "timed",
+    "threads",
+    "shards",
+    "flush",
+    "series",
+    "scrape",
+    "memory",
+    "imports",
+    "query",
+    "history",
+    "host",
+)
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 
 

@@ -76,6 +76,19 @@ def takes_windows(exporter: object) -> bool:
     return callable(getattr(exporter, "export_windows", None))
 
 
+#: The fields of a Config that `MetricsSDK.reconfigure` changes.
+CHANGEABLE = frozenset(
+    (
+        "disabled",
+        "exporters",
+        "flush_interval_seconds",
+        "health_report_interval_seconds",
+        "resolutions",
+        "without_windows",
+    )
+)
+
+
 class Config:
     """How an SDK works. Every field has a default that suits a service.
 
@@ -85,6 +98,8 @@ class Config:
     `resolutions`: (width, span) of time windows in seconds, aligned to the clock's epoch: windows of the first width are
     kept for the first span, then merged into windows of the second width, and so on. Each costs about 300 bytes for a busy
     histogram, 150 for another series, and nothing for one that was idle in it. `()` turns windows off.
+    `without_windows`: patterns of the names of instruments that have totals only, such as `"cache.*"`: saves their windows.
+    `disabled`: patterns of the names of instruments that are turned off; what they are given is counted as `disabled`.
     `max_series_per_instrument`: attribute sets of one instrument that get a series of their own; the rest shares one
     with the attribute `otel.metric.overflow=true`. Bounds the memory.
     `max_instruments`: different names; then a declaration raises, and `record()` counts drops as `instrument_limit`.
@@ -106,6 +121,8 @@ class Config:
     resource: Mapping[str, Any]
     flush_interval_seconds: float
     resolutions: Sequence[Resolution]
+    without_windows: Sequence[str]
+    disabled: Sequence[str]
     max_series_per_instrument: int
     max_instruments: int
     max_buckets: int
@@ -130,6 +147,8 @@ class Config:
         resource: Mapping[str, Any] | None = None,
         flush_interval_seconds: float = 1.0,
         resolutions: Sequence[tuple[float, float]] = ((10, 600), (60, 7200)),
+        without_windows: Sequence[str] = (),
+        disabled: Sequence[str] = (),
         max_series_per_instrument: int = 2000,
         max_instruments: int = 1000,
         max_buckets: int = 320,
@@ -151,6 +170,8 @@ class Config:
             raise ConfigurationError(f"Config.resource must be a mapping with string keys, not {resource!r}")
         _check_seconds("Config.flush_interval_seconds", flush_interval_seconds)
         resolutions = checked("Config.resolutions", resolutions)
+        _check_patterns("Config.without_windows", without_windows)
+        _check_patterns("Config.disabled", disabled)
         _check_whole("Config.max_series_per_instrument", max_series_per_instrument, 1)
         _check_whole("Config.max_instruments", max_instruments, 1)
         _check_whole("Config.max_buckets", max_buckets, 2)
@@ -176,6 +197,8 @@ class Config:
             resource=MappingProxyType(dict(resource)),
             flush_interval_seconds=flush_interval_seconds,
             resolutions=resolutions,
+            without_windows=tuple(without_windows),
+            disabled=tuple(disabled),
             max_series_per_instrument=max_series_per_instrument,
             max_instruments=max_instruments,
             max_buckets=max_buckets,
@@ -223,6 +246,11 @@ def check_width(exporter: object, resolutions: Sequence[tuple[float, float]]) ->
 def _check_seconds(name: str, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise ConfigurationError(f"{name} must be a positive number of seconds, not {value!r}")
+
+
+def _check_patterns(name: str, value: object) -> None:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all([isinstance(one, str) for one in value]):
+        raise ConfigurationError(f'{name} must be a list of patterns of names, such as ["http.*"], not {value!r}')
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

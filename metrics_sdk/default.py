@@ -82,6 +82,11 @@ def configure(config: Config) -> MetricsSDK:
     return made
 
 
+def reconfigure(**changes: Any) -> Config:
+    """Change how the process-wide SDK works while it is running; see `MetricsSDK.reconfigure`."""
+    return current().reconfigure(**changes)
+
+
 def _put(config: Config) -> MetricsSDK:
     global _current
     if _current is None:

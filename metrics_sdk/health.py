@@ -81,9 +81,17 @@ def account(series: Iterable[Series], points: dict[Series, int] | None = None) -
     return made
 
 
-def instrument_health(table: Table, points: dict[Series, int], retired: bool = False) -> tuple[InstrumentHealth, int]:
-    """Return the accounting of an instrument, or of one that was given up, and the number of its contended records."""
-    found = account(table.series.values(), points)
+def instrument_health(
+    table: Table, points: dict[Series, int], refused: Table | None = None, retired: bool = False
+) -> tuple[InstrumentHealth, int]:
+    """Return the accounting of an instrument, or of one that was given up, and the number of its contended records.
+
+    `refused`: where its values go while it is turned off.
+    """
+    series = list(table.series.values())
+    if refused is not None:
+        series += list(refused.series.values())
+    found = account(series, points)
     merged, dropped = int(found.merged), found.dropped
     if retired:
         dropped[REDECLARED] += merged

@@ -63,6 +63,9 @@ class Home(Protocol):
     def publish(self, table: Table, replace: bool = False) -> None:
         """Show the table to readers; in the place of one that is shown already only if told to replace it."""
 
+    def arrange(self, instrument: Instrument) -> None:
+        """Let an instrument record as the configuration has it: not at all, or without windows."""
+
     def retire(self, table: Table) -> None:
         """Give up an instrument's table for another one; its values become drops."""
 
@@ -160,6 +163,7 @@ class Registry:
             if self.home is not home:  # moved in the meantime, without this one
                 made.redirect(self.home.new_table(description))
                 self.home.publish(made.route.table)
+            self.home.arrange(made)
             self._spell(key, made)
             self._spell(description.name, made)
         return winner
@@ -185,6 +189,7 @@ class Registry:
             made = _CLASSES[wanted.kind.name](table, (), {})
             self.declared[key] = made
         self.home.publish(table, replace=True)
+        self.home.arrange(made)
         spellings = [name for name, found in list(self.directory.instruments.items()) if found is known]
         for name in {*spellings, key, wanted.name}:
             self.directory.instruments[name] = made
@@ -256,6 +261,7 @@ class Registry:
             for instrument in [*self.declared.values(), *self._refusals.values()]:
                 instrument.redirect(home.new_table(instrument.route.table.description))
                 home.publish(instrument.route.table)
+                home.arrange(instrument)
 
     def loosen_all_but(self, keys: set[str]) -> None:
         """Let later declarations contradict those of all names but `keys` (lower case), as after a test."""

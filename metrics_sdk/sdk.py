@@ -10,17 +10,18 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from fnmatch import fnmatchcase
+from typing import Any, cast
 
 from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
-from metrics_sdk.config import Config, Export, check_width, takes_windows
+from metrics_sdk.config import CHANGEABLE, Config, Export, check_width, takes_windows
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exclusion import exclusively
-from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
+from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.errors import ConfigurationError
@@ -65,9 +66,8 @@ class MetricsSDK:
         self._clock = config.clock
         self.faults = Faults(config.clock)
         self._scope = Scope(_shards(config), bool(config.resolutions), self._started, config.clock.time, Timed)
-        # Where no flusher wakes at the edges of windows, what is taken late belongs to the window that was open.
-        aligned = config.flush_interval_seconds if config.background else float("inf")
-        self._store = AggregateMap(self._scope, config.clock, config.map_locks, config.resolutions, aligned)
+        self._store = AggregateMap(self._scope, config.clock, config.map_locks, config.resolutions, _aligned(config))
+        self._reconfiguring = threading.RLock()
         self._points = self._store.points = Points(self._scope, config.clock, self._store, config, self._is_own_thread)
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
@@ -77,6 +77,7 @@ class MetricsSDK:
             self._add_worker(export)
         self._tables: dict[str, Table] = {}
         self._retired: list[Table] = []
+        self._refused: dict[Table, Table] = {}  # where values go while their instrument is turned off
         self._reader = Reader(self._tables, self._store, config.clock, lambda: self._observe(OBSERVE_SECONDS))
         self._reset_process_state()
         if registry is None:
@@ -88,6 +89,37 @@ class MetricsSDK:
         """`record(name, value, attributes=None)`: record with the instrument of that name, else a provisional histogram."""
         _living[id(self)] = weakref.ref(self)
         weakref.finalize(self, _living.pop, id(self), None).atexit = False
+
+    def reconfigure(self, **changes: Any) -> Config:
+        """Change how the SDK works while it is running; return the configuration that it has now.
+
+        What can be changed are the fields `flush_interval_seconds`, `health_report_interval_seconds`, `resolutions`,
+        `disabled`, `without_windows`, and with `exporters` the intervals and timeouts of those there are. Closed windows are
+        kept where their width divides one of the new ones. Raises ConfigurationError, and then nothing has changed.
+        """
+        unknown = sorted(set(changes) - CHANGEABLE)
+        if unknown:
+            raise ConfigurationError(
+                f"{', '.join(unknown)} cannot be changed while running: only {', '.join(sorted(CHANGEABLE))}"
+            )
+        with self._reconfiguring:
+            config = Config(**{**vars(self.config), **changes})
+            workers = {id(worker.export.exporter): worker for worker in self._workers}
+            if "exporters" in changes and any([id(export.exporter) not in workers for export in config.exporters]):
+                raise ConfigurationError(
+                    "exporters cannot be added while running: only their intervals and timeouts can be changed"
+                )
+            for worker in self._workers:
+                check_width(worker.export.exporter, config.resolutions)
+            for export in _distinct(config.exporters) if "exporters" in changes else ():
+                workers[id(export.exporter)].export = export
+            self._due.clear()
+            self._store.change(config.resolutions, _aligned(config))
+            self.config = config
+            for instrument in list(self.registry.declared.values()) if self.registry.home is self else ():
+                self.arrange(instrument)
+        self._flusher.wake()
+        return config
 
     def _reset_process_state(self) -> None:
         self._started_at = self._reader.started_at = self._clock.time()
@@ -235,9 +267,16 @@ class MetricsSDK:
     def health(self) -> Health:
         """Return the accounting, and how the parts are doing. Drains nothing."""
         points = self._points.waiting()
-        current = {table.description.name: instrument_health(table, points) for table in list(self._tables.values())}
+        refused = self._refused
+        current = {
+            table.description.name: instrument_health(table, points, refused.get(table))
+            for table in list(self._tables.values())
+        }
         instruments = {name: found for name, (found, _) in current.items()}
-        everything = [*current.values(), *[instrument_health(table, points, retired=True) for table in self._retired]]
+        everything = [
+            *current.values(),
+            *[instrument_health(table, points, refused.get(table), retired=True) for table in self._retired],
+        ]
         counted = [found for found, _ in everything]
         merged = sum([one.merged for one in counted])
         dropped: dict[str, int] = {}
@@ -411,6 +450,29 @@ class MetricsSDK:
         else:
             self._tables.setdefault(key, table)
 
+    def arrange(self, instrument: Instrument) -> None:
+        """Let an instrument record as the configuration has it: not at all, or without windows."""
+        table, name = instrument.route.table, instrument.name.lower()
+        published = self._tables.get(name)
+        if published is None:
+            return
+        windowed = bool(self.config.resolutions) and not _matches(self.config.without_windows, name)
+        published.windowed = windowed
+        for series in list(published.series.values()):
+            series.windowed = windowed
+        disabled = _matches(self.config.disabled, name)
+        if disabled and not table.refuses:
+            instrument.redirect(self._refusing(published))
+        elif not disabled and table.refuses:
+            instrument.redirect(published)
+
+    def _refusing(self, published: Table) -> Table:
+        known = self._refused.get(published)
+        if known is None:
+            made = Table(self._scope, published.description, published.empty, 1, self._store.locks, refuses=True)
+            known = self._refused.setdefault(published, made)
+        return known
+
     def retire(self, table: Table) -> None:
         """Give up an instrument's table for another one; its values become drops."""
         self._store.drain(list(table.series.values()))
@@ -535,6 +597,7 @@ class MetricsSDK:
         self.registry.forked()
         for worker in self._workers:
             worker.reset()
+        self._reconfiguring = threading.RLock()
         for feed in list(self._feeds.values()):
             feed.reset()
         self._reset_process_state()
@@ -544,6 +607,15 @@ def _shards(config: Config) -> int:
     if config.shards != "auto":
         return int(config.shards)
     return 1 if _has_gil() else 2 * (os.cpu_count() or 1)
+
+
+def _aligned(config: Config) -> float:
+    # Where no flusher wakes at the edges of windows, what is taken late belongs to the window that was open.
+    return config.flush_interval_seconds if config.background else float("inf")
+
+
+def _matches(patterns: Sequence[str], name: str) -> bool:
+    return any([fnmatchcase(name, pattern.lower()) for pattern in patterns])
 
 
 def _has_gil() -> bool:

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from metrics_sdk.clock import Clock
 from metrics_sdk.core.aggregates import Aggregate
@@ -20,6 +20,8 @@ from metrics_sdk.points import Points
 from metrics_sdk.resolutions import Ages, Resolution, floor
 from metrics_sdk.slices import SLICE_SECONDS, in_slices
 from metrics_sdk.windows import Found, RollUp, Window, Windows
+
+T = TypeVar("T")
 
 _CLOSED_TOGETHER = 16  # series whose windows are closed, or rolled up, under one hold of their lock: 20 to 200 µs
 _READ_TOGETHER = 16  # series whose windows are read under one hold
@@ -124,6 +126,32 @@ class AggregateMap:
         for batch in in_slices(_batches(list(scope.opened), _CLOSED_TOGETHER), looking_every=1):
             exclusively(batch[0].lock, partial(self._close, batch), 1.0)
         scope.window = window
+
+    def change(self, resolutions: Sequence[Resolution], aligned_seconds: float) -> None:
+        """Go on with other resolutions. Closed windows are kept where their width divides one of these."""
+        self._aligned_seconds = aligned_seconds
+        if resolutions != self.resolutions:
+            exclusively(self.drain_lock, partial(self._change, resolutions), 5.0)
+
+    def _change(self, resolutions: Sequence[Resolution]) -> None:
+        if self.resolutions:
+            self._drain(None, time.monotonic() + 5.0)
+            self._close_windows(self._scope.window)
+        self.resolutions = resolutions
+        self.window_seconds = resolutions[0].width if resolutions else 0.0
+        self._ages = Ages(resolutions)
+        self._scope.windowed = bool(resolutions)
+        if resolutions:
+            self._scope.window = floor(self._clock.time(), self.window_seconds)
+        for lock in self.locks:
+            windows = self._windows[id(lock)]
+            others: list[tuple[float, float, Window]] = []
+            exclusively(lock, partial(_extend, others, partial(windows.change, resolutions)), 1.0)
+            for start, width, window in others:
+                items = list(window.items())
+                for at in in_slices(range(0, len(items), _CLOSED_TOGETHER), looking_every=1):
+                    batch = items[at : at + _CLOSED_TOGETHER]
+                    exclusively(lock, partial(windows.put_wider, start, width, batch), 1.0)
 
     def age(self) -> None:
         """Roll up the windows that are too old for their resolution, and let go of those that are too old for any."""
@@ -242,5 +270,5 @@ def _batches(chosen: list[Series], size: int) -> list[list[Series]]:
     return [sharing[at : at + size] for sharing in by_lock.values() for at in range(0, len(sharing), size)]
 
 
-def _extend(gone: list[Window], more: Callable[[], list[Window]]) -> None:
-    gone += more()
+def _extend(found: list[T], more: Callable[[], list[T]]) -> None:
+    found += more()

@@ -14,7 +14,7 @@ from metrics_sdk.core.exponential import ExponentialHistogram
 from metrics_sdk.core.gathering import Gathering
 from metrics_sdk.core.packing import pack
 from metrics_sdk.core.series import Series
-from metrics_sdk.resolutions import Ages, Resolution, floor
+from metrics_sdk.resolutions import Ages, Resolution, divides, floor
 
 #: What is kept of a series in a window: an aggregate, packed or not, or several that belong together.
 Stored = Aggregate | bytes | tuple[Any, ...]
@@ -112,6 +112,25 @@ class Windows:
             for start in level.starts(since, until):
                 if not any([floor(start, above.width) in above.by_start for above in coarser]):
                     copies.append((start, start + level.width, list(level.by_start[start].items())))
+
+    def change(self, resolutions: Sequence[Resolution]) -> list[tuple[float, float, Window]]:
+        """Go on with other resolutions; return the windows (start, width, content) whose width is none of these."""
+        known = {level.width: level for level in self._levels}
+        self._levels = [Level(resolution) for resolution in resolutions]
+        self._ages = Ages(resolutions)
+        self._rolling = None
+        for level in self._levels:
+            if level.width in known:
+                level.by_start = known.pop(level.width).by_start
+        return [(start, level.width, window) for level in known.values() for start, window in level.by_start.items()]
+
+    def put_wider(self, start: float, width: float, batch: Iterable[tuple[Series, Any]]) -> None:
+        """Add what a window of another width has to one that is a multiple of it; without any, it is let go of."""
+        level = next((level for level in self._levels if divides(width, level.width)), None)
+        if level is not None:
+            window = level.window(floor(start, level.width))
+            for series, stored in batch:
+                window[series] = _smallest(series, (*as_tuple(window.get(series)), *as_tuple(stored)))
 
     # ---- ageing -------------------------------------------------------------------------------------------------
 

@@ -146,9 +146,9 @@ def writer(path: Path, run: int, rounds: int) -> subprocess.Popen[str]:
     )
 
 
-def told(process: subprocess.Popen[str]) -> dict[str, int]:
-    """What the process said last of each kind."""
-    output, _ = process.communicate(timeout=60)
+def told(process: subprocess.Popen[str], first: str = "") -> dict[str, int]:
+    """What the process said last of each kind, after the line `first`."""
+    output = first + process.communicate(timeout=60)[0]
     last = {"recording": 0, "acknowledged": 0}
     for line in output.splitlines():
         what, _, number = line.partition(" ")
@@ -170,10 +170,10 @@ def test_a_process_that_is_killed_at_any_moment_corrupts_and_doubles_nothing(tmp
     for run in range(KILLS):
         process = writer(path, run, 10_000)
         assert process.stdout is not None
-        process.stdout.readline()
+        first = process.stdout.readline()
         time.sleep(source.uniform(0, 0.25))  # the moment is what is random
         process.send_signal(signal.SIGKILL)
-        said = told(process)
+        said = told(process, first)
         if path.exists():
             check(path)
         try:

@@ -185,7 +185,10 @@ class Instrument:
         """
         route = self.route
         cell = route.bare if attributes is None else self.find(attributes)
-        cell.series.scope.put_point(cell, value, timestamp)
+        if route.table.refuses:
+            cell.record(value)
+        else:
+            cell.series.scope.put_point(cell, value, timestamp)
 
     def find(self, attributes: object) -> Cell:
         """Return the cell for `attributes`. Never raises, unless a signal handler does."""

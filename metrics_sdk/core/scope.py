@@ -46,7 +46,7 @@ class Scope:
 
     def __init__(self, shards: int, windowed: bool, start: Callable[[], None], now: Callable[[], float], timer: Any) -> None:
         self.shards: Final = shards
-        self.windowed: Final = windowed
+        self.windowed = windowed
         self.put_point: Callable[[Any, object, object], None] = (
             _no_points  # takes what has a time of its own; it lives above too
         )

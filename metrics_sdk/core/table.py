@@ -8,6 +8,8 @@ from typing import Any, Final, final
 from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.attributes import OVERFLOW, Pairs, identity
 from metrics_sdk.core.kinds import Kind
+from metrics_sdk.core.reasons import DISABLED
+from metrics_sdk.core.refusing import RefusingCell
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.sharded import new_cell
@@ -56,12 +58,16 @@ class Table:
     creates a series while its own thread does. At most `limit` series, then the overflow series takes the rest.
     """
 
-    def __init__(self, scope: Scope, description: Description, empty: Aggregate, limit: int, locks: list[Any]) -> None:
+    def __init__(
+        self, scope: Scope, description: Description, empty: Aggregate, limit: int, locks: list[Any], refuses: bool = False
+    ) -> None:
+        """`refuses`: the instrument is turned off, and what is recorded here is counted as `disabled`."""
         self.scope: Final = scope
         self.description = description
         self.empty: Final = empty
         self.limit: Final = limit
         self.locks: Final = locks
+        self.refuses: Final = refuses
         self.series: Final[dict[object, Series]] = {}
         self.pairs: Final[dict[Any, Any]] = {}
         self.windowed = scope.windowed
@@ -86,9 +92,12 @@ class Table:
             made = Series(self.scope, pairs, self.empty, lock, self.windowed, kind.monotonic)
             shards = 1 if kind.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
             made.cell = new_cell(made, 0.0 if kind.monotonic else -math.inf, shards)
+            if self.refuses:
+                made.cell = RefusingCell(made, made.cell, DISABLED)
             series = self.series.setdefault(key, made)
             if series is not made:  # another thread was faster
-                self.scope.cells.pop(made.cell, None)
+                for cell in made.cell.parts():
+                    self.scope.cells.pop(cell, None)
         return series
 
     def _shared(self, pairs: Pairs) -> Pairs:
