@@ -88,6 +88,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found there")
     parser.add_argument("--only", nargs="+", choices=PROGRAMS, default=PROGRAMS, help="run these alone")
     given = parser.parse_args()
+    if given.write and not (given.write.is_file() and BEGIN in given.write.read_text()):
+        parser.error(f"{given.write} is no file with the line {BEGIN}")
     results: list[dict[str, Any]] = []
     failed = False
     for program in given.only:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, SupportsFloat
 from metrics_sdk.config import Config
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
+from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.feeds import Window
 from metrics_sdk.health import Health
 from metrics_sdk.interval import Seconds, Time
@@ -72,6 +73,8 @@ def configure(config: Config) -> MetricsSDK:
     Instruments that were declared before go on under it, with counts that begin anew; what was recorded until now is
     delivered by the exporters that were configured until now, within `shutdown_timeout_seconds`.
     """
+    if not isinstance(config, Config):
+        raise ConfigurationError(f"configure() takes a Config, such as Config(exporters=[…]), not {config!r}")
     with _making:
         before = _current
         made = _put(config)

@@ -23,8 +23,8 @@ from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
 from metrics_sdk.core.scope import Scope
-from metrics_sdk.core.table import Description, Table
-from metrics_sdk.errors import ConfigurationError
+from metrics_sdk.core.table import PER_SECOND, Description, Table
+from metrics_sdk.errors import ConfigurationError, DeclarationError
 from metrics_sdk.exporting import Cumulative, ExportWorker, Job
 from metrics_sdk.faults import LOGGER, Faults
 from metrics_sdk.feeds import Feed, Window
@@ -61,6 +61,8 @@ class MetricsSDK:
         `registry`: take over these instruments, they record here from now on. `directory`: list the instruments there.
         """
         config = Config() if config is None else config
+        if not isinstance(config, Config):
+            raise ConfigurationError(f"an SDK is configured with a Config, not {config!r}")
         self.config = config
         self.max_instruments = config.max_instruments
         self._clock = config.clock
@@ -206,7 +208,11 @@ class MetricsSDK:
     def _duration_histogram(self, name: str) -> Histogram:
         known = self.registry.declared.get(name.lower()) if isinstance(name, str) else None
         if isinstance(known, Histogram):
+            if known.unit and known.unit not in PER_SECOND:
+                raise DeclarationError(f"{name!r} has the unit {known.unit!r}: durations cannot be recorded in it")
             return known
+        if callable(name):
+            raise DeclarationError(f'timed() needs a name: write @timed("name"), not @timed, before {name!r}')
         made: Histogram = self.registry.declare(kinds.HISTOGRAM, name, "s", "Duration.", provisional="timed")
         return made
 

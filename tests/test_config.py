@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import metrics_sdk as metrics
 from metrics_sdk import Config, ConfigurationError, Export
 from metrics_sdk.exporters import MemoryExporter
 
@@ -67,3 +68,9 @@ def test_the_environment_is_read_by_from_env_alone_and_arguments_win(monkeypatch
 def test_an_exporter_alone_is_exported_with_defaults() -> None:
     export = Config(exporters=[MemoryExporter()]).exporters[0]
     assert ("MemoryExporter", 60.0) == (export.name, export.interval_seconds)
+
+
+def test_what_is_no_configuration_is_refused() -> None:
+    for configure in (metrics.configure, metrics.MetricsSDK):
+        with pytest.raises(ConfigurationError, match="Config"):
+            configure(3)  # type: ignore[operator]

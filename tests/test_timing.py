@@ -177,6 +177,16 @@ def test_what_is_no_function_raises_at_decoration(sdk: MetricsSDK, not_callable:
         sdk.timed("t")(not_callable)
 
 
+def test_a_unit_that_is_none_of_time_and_a_missing_name_are_refused(sdk: MetricsSDK) -> None:
+    sdk.histogram("size", unit="By")
+    with pytest.raises(DeclarationError, match="durations cannot be recorded in it"):
+        sdk.timed("size")
+    with pytest.raises(DeclarationError, match=r'write @timed\("name"\), not @timed'):
+
+        @sdk.timed  # type: ignore[arg-type]
+        def run() -> None: ...
+
+
 def test_durations_are_in_the_unit_of_the_instrument(sdk: MetricsSDK) -> None:
     sdk.histogram("in.ms", unit="ms")
     gate = iter(range(2000))

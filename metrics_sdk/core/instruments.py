@@ -203,6 +203,8 @@ class Instrument:
         # slow path: another shape than last time, first sight of these attributes, or values that are not str or int
         route = self.route
         if type(attributes) is dict:
+            if not attributes:
+                return route.bare
             try:
                 shape = route.shapes.get(tuple(attributes))
             except Exception as error:  # a foreign key's __hash__ or __eq__

@@ -47,6 +47,16 @@ def test_every_value_is_in_the_series_of_its_attributes_whatever_was_recorded_be
     assert expected == series_by_tag(sdk)
 
 
+def test_no_attributes_and_empty_ones_are_the_same() -> None:
+    sdk = MetricsSDK(Config(background=False))
+    counter = sdk.counter("c")
+    bound = counter.bind({"a": 1})
+    for attributes in (None, {}, {}):
+        counter.add(1, attributes)
+        bound.add(1, attributes)
+    assert {(): 3, (("a", "int", "1"),): 3} == series_by_tag(sdk)
+
+
 def test_values_that_are_equal_and_other_objects_are_found() -> None:
     sdk = MetricsSDK(Config(background=False))
     counter = sdk.counter("c")
