@@ -13,6 +13,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,32 @@ _MIGRATIONS: Mapping[int, str] = {
     1: "CREATE INDEX windows_by_age ON windows (width, start);",
 }
 
-_OTHERS: list[sqlite3.Connection] = []  # of a parent process: closing one here would disturb the parent
+
+class _Connection:
+    """The connection of the process that opened it; a forked child leaves it alone: closing it would disturb the parent."""
+
+    def __init__(self) -> None:
+        self._of_parents: list[sqlite3.Connection] = []
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+
+    def get(self) -> sqlite3.Connection | None:
+        """Return this process's connection, None if there is none."""
+        if self._connection is not None and self._pid != os.getpid():
+            self._of_parents.append(self._connection)
+            self._connection = None
+        return self._connection
+
+    def put(self, connection: sqlite3.Connection) -> None:
+        """Keep a connection that this process has opened."""
+        self._connection, self._pid = connection, os.getpid()
+
+    def close(self) -> None:
+        """Close this process's connection."""
+        connection = self.get()
+        self._connection = None
+        if connection is not None:
+            connection.close()
 
 
 class SQLiteStore:
@@ -74,8 +100,8 @@ class SQLiteStore:
         self.resolutions = checked("SQLiteStore.resolutions", resolutions)
         self.timeout_seconds = timeout_seconds
         self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
-        self._pid = 0
+        self._connection = _Connection()
+        weakref.finalize(self, self._connection.close)
         self._ids: dict[object, int] = {}
         self._maintained_at = -math.inf
 
@@ -127,12 +153,18 @@ class SQLiteStore:
             found = self._ids[table, values] = connection.execute(f"SELECT id FROM {table} WHERE {where}", values).fetchone()[0]
         return found
 
-    def shutdown(self) -> None:
-        """Close the file."""
+    def close(self) -> None:
+        """Close the file; it is opened again when it is needed."""
         with self._lock:
-            if self._connection is not None and self._pid == os.getpid():
-                self._connection.close()
-            self._connection = None
+            self._connection.close()
+
+    shutdown = close
+
+    def __enter__(self) -> SQLiteStore:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     # ---- ageing -------------------------------------------------------------------------------------------------
 
@@ -292,10 +324,8 @@ class SQLiteStore:
 
     def connect(self) -> sqlite3.Connection:
         """Return this process's connection, opened if need be. Internal to the store; call it with the lock held."""
-        if self._connection is not None and self._pid != os.getpid():
-            _OTHERS.append(self._connection)
-            self._connection = None
-        if self._connection is None:
+        connection = self._connection.get()
+        if connection is None:
             self._ids.clear()
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             if not self.path.exists():
@@ -308,14 +338,8 @@ class SQLiteStore:
             except BaseException:
                 connection.close()
                 raise
-            self._connection, self._pid = connection, os.getpid()
-        return self._connection
-
-    def disconnect(self) -> None:
-        """Let go of a connection that failed: the file may be another one by now. Internal to the store."""
-        if self._connection is not None and self._pid == os.getpid():
-            self._connection.close()
-        self._connection = None
+            self._connection.put(connection)
+        return connection
 
 
 class _Use:
@@ -336,7 +360,7 @@ class _Use:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             if isinstance(error, sqlite3.Error):
-                self._store.disconnect()
+                self._store.close()  # the file may be another one by now
         finally:
             self._store._lock.release()
         if error is not None:
