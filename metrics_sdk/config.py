@@ -59,8 +59,8 @@ class Export:
             )
         if not callable(getattr(exporter, "shutdown", None)):
             raise ConfigurationError(f"an exporter needs the method shutdown(), {exporter!r} has none")
-        _check_seconds("Export.interval_seconds", interval_seconds)
-        _check_seconds("Export.timeout_seconds", timeout_seconds)
+        check_seconds("Export.interval_seconds", interval_seconds)
+        check_seconds("Export.timeout_seconds", timeout_seconds)
         _check_whole("Export.queue_size", queue_size, 1)
         vars(self).update(
             exporter=exporter,
@@ -105,7 +105,8 @@ class Config:
     `max_instruments`: different names; then a declaration raises, and `record()` counts drops as `instrument_limit`.
     `max_buckets`: buckets per sign of an exponential histogram; 320 give percentiles a relative error of at most 1.1 %
     over three decades. One in use takes 12 bytes; while a series is busy, it has an array of all at 8 bytes besides.
-    `point_buffer_size`: values with a timestamp of their own that wait for a drain, for each shard; about 100 bytes each.
+    `point_buffer_size`: values with a timestamp of their own that wait for a drain, for each shard; about 100 bytes each. With
+    "drop_oldest" there may be 8,192 more, while a drain is at it.
     `point_overflow`: what gives way when that is full: "drop_newest", "drop_oldest", or "block": then whoever records waits for
     up to `point_block_seconds`, but in no signal handler, and the value is dropped after that. Counted as `buffer_full`.
     `allowed_lateness_seconds`: values with an older timestamp are dropped, as `late`.
@@ -168,7 +169,7 @@ class Config:
         resource = {} if resource is None else resource
         if not isinstance(resource, Mapping) or not all([isinstance(key, str) for key in resource]):
             raise ConfigurationError(f"Config.resource must be a mapping with string keys, not {resource!r}")
-        _check_seconds("Config.flush_interval_seconds", flush_interval_seconds)
+        check_seconds("Config.flush_interval_seconds", flush_interval_seconds)
         resolutions = checked("Config.resolutions", resolutions)
         _check_patterns("Config.without_windows", without_windows)
         _check_patterns("Config.disabled", disabled)
@@ -180,16 +181,16 @@ class Config:
             raise ConfigurationError(
                 f'Config.point_overflow must be "drop_newest", "drop_oldest" or "block", not {point_overflow!r}'
             )
-        _check_seconds("Config.point_block_seconds", point_block_seconds)
-        _check_seconds("Config.allowed_lateness_seconds", allowed_lateness_seconds)
+        check_seconds("Config.point_block_seconds", point_block_seconds)
+        check_seconds("Config.allowed_lateness_seconds", allowed_lateness_seconds)
         if shards != "auto":
             _check_whole("Config.shards", shards, 1)
         _check_whole("Config.map_locks", map_locks, 1)
         if map_locks & (map_locks - 1):
             raise ConfigurationError(f"Config.map_locks must be a power of two, not {map_locks}")
         if health_report_interval_seconds is not None:
-            _check_seconds("Config.health_report_interval_seconds", health_report_interval_seconds)
-        _check_seconds("Config.shutdown_timeout_seconds", shutdown_timeout_seconds)
+            check_seconds("Config.health_report_interval_seconds", health_report_interval_seconds)
+        check_seconds("Config.shutdown_timeout_seconds", shutdown_timeout_seconds)
         for one in exporters:
             check_width(one.exporter if isinstance(one, Export) else one, resolutions)
         vars(self).update(
@@ -240,10 +241,13 @@ def check_width(exporter: object, resolutions: Sequence[tuple[float, float]]) ->
             raise ConfigurationError(f"{exporter!r} takes windows, which Config(resolutions=()) turns off")
         width = getattr(exporter, "window_seconds", 0.0)
         if width and not divides(resolutions[0][0], width):
-            raise ConfigurationError(f"windows of {width!r} seconds cannot be made of windows of {resolutions[0][0]!r} seconds")
+            raise ConfigurationError(
+                f"windows of {width!r} seconds cannot be made of windows of {resolutions[0][0]!r} seconds, for {exporter!r}"
+            )
 
 
-def _check_seconds(name: str, value: object) -> None:
+def check_seconds(name: str, value: object) -> None:
+    """Raise ConfigurationError unless `value` is a positive number of seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
         raise ConfigurationError(f"{name} must be a positive number of seconds, not {value!r}")
 

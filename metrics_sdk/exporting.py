@@ -198,7 +198,8 @@ class ExportWorker:
                 one.urgent = False
                 if done:
                     self._let_go(one, job)
-        self._stopped = job.last
+        if job.last:
+            self._stopped = True
 
     def _let_go(self, one: Job, exported: Job) -> None:
         if one is not exported:

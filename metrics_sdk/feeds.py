@@ -89,23 +89,31 @@ class Window:
 class Delivery:
     """The windows that one attempt to export carries."""
 
-    def __init__(self, feed: Feed, windows: list[Window], until: float, late: list[CoreAggregate]) -> None:
+    def __init__(self, feed: Feed, windows: list[Window], until: float, late: list[tuple[CoreAggregate, Window]]) -> None:
+        """`late`: what came late to windows that were acknowledged before, each with what it was."""
         self._feed = feed
         self._windows = windows
         self._until = until
         self._late = late
+        self._included = list(feed.late.items())  # what had come late to the windows themselves, by now
+        self._sent: list[Window] = []
 
     def send(self, exporter: WindowExporter, timeout: float) -> None:
         """Hand over those that were not acknowledged in the meantime."""
-        windows = [one for one in self._windows if one.revision or one.end > self._feed.since]
-        if windows:
-            exporter.export_windows(windows, timeout)
+        feed = self._feed
+        self._sent = [one for one in self._windows if one.end > feed.since]
+        late = [window for aggregate, window in self._late if aggregate in feed.late]
+        if self._sent or late:
+            exporter.export_windows([*self._sent, *late], timeout)
 
     def acknowledge(self) -> None:
         """They have arrived."""
         feed = self._feed
-        for aggregate in self._late:
+        for aggregate, _window in self._late:
             feed.late.pop(aggregate, None)
+        for aggregate, (_revision, _series, start) in self._included:
+            if any([one.start <= start < one.end for one in self._sent]):
+                feed.late.pop(aggregate, None)
         feed.since = max(feed.since, self._until)
 
 
@@ -124,7 +132,8 @@ class Feed:
         """Begin anew: at the start, and in a forked child."""
         self.source = os.urandom(16).hex()
         self.since = self.offered = floor(self._store.opened(), self.width)
-        self.missed = 0
+        self.missed = self._told = 0
+        self._missed_until = -math.inf
         self.late.clear()
         self._revisions = count(1)
 
@@ -134,32 +143,37 @@ class Feed:
         return self._width or self._store.window_seconds
 
     def add_late(self, series: Series, start: float, aggregate: CoreAggregate) -> None:
-        """Take note of an addition to a closed window; the same one again changes nothing."""
-        if start < self.since and aggregate not in self.late:
+        """Take note of an addition to a closed window; the same one again changes nothing. Called with locks held."""
+        if start < max(self.since, self.offered) and aggregate not in self.late:
             self.late[aggregate] = (next(self._revisions), series, start)
             while len(self.late) > LATE_KEPT:
                 self.late.pop(next(iter(self.late)), None)
-                self._miss("lacks a value that came late")
-
-    def _miss(self, why: str) -> None:
-        self.missed += 1
-        self._faults.report("missed_windows", f"a window {why}")
+                self.missed += 1
 
     def is_due(self) -> bool:
         """Tell whether there are windows that were not offered yet."""
+        self._follow_the_clock()
         return floor(self._store.opened(), self.width) > self.offered or bool(self.late)
+
+    def _follow_the_clock(self) -> None:
+        opened = floor(self._store.opened(), self.width)
+        if opened < self.since:  # it was set back: what is recorded from now on has not been delivered
+            self.since = self.offered = opened
 
     def delivery(self, with_open: bool) -> Delivery:
         """Return what was not acknowledged yet; the open window as it is now, if it is asked for."""
+        self._follow_the_clock()
         until = floor(self._store.opened(), self.width)
-        tables = {series: table for table in self._tables() for series in table.listed()}
+        tables: dict[Series, Table] = {}
+        for table in self._tables():
+            for series in in_slices(table.listed()):
+                tables[series] = table
         windows: dict[tuple[float, float], dict[Series, tuple[Table, list[Any]]]] = {}
-        for (start, end), by_series in self._store.read_everything(
-            self.since, math.inf if with_open else until, with_open
-        ).items():
-            little = 1e-6 * self.width  # multiples of a fraction such as 0.2 are not exact
+        upper = math.inf if with_open else until
+        little = 1e-6 * self.width  # multiples of a fraction such as 0.2 are not exact
+        for (start, end), by_series in self._store.read_everything(self.since, upper, with_open).items():
             if start < self.since - little or end - start > self.width + little:
-                self._miss("was rolled up before it could be delivered")
+                self._missed_window(end)
                 continue
             own = floor(start, self.width)
             window = windows.setdefault((own, own + self.width), {})
@@ -167,14 +181,22 @@ class Feed:
                 if series in tables:
                     window.setdefault(series, (tables[series], []))[1].extend(as_tuple(stored))
         made = [Window(self.source, start, end, 0, window) for (start, end), window in sorted(windows.items(), key=_time)]
-        late = list(self.late.items())
-        for aggregate, (revision, series, start) in late:
+        late = []
+        for aggregate, (revision, series, start) in list(self.late.items()):
             own = floor(start, self.width)
-            if series in tables:
+            if start < self.since and series in tables:
                 added: dict[Series, tuple[Table, list[Any]]] = {series: (tables[series], [aggregate])}
-                made.append(Window(self.source, own, own + self.width, revision, added))
-        self.offered = until
-        return Delivery(self, made, until, [aggregate for aggregate, _ in late])
+                late.append((aggregate, Window(self.source, own, own + self.width, revision, added)))
+        self.offered = max(self.offered, until)
+        if self.missed > self._told:
+            self._told = self.missed
+            self._faults.report("missed_windows", "a window was rolled up, or came late, before it could be delivered")
+        return Delivery(self, made, until, late)
+
+    def _missed_window(self, end: float) -> None:
+        if end > self._missed_until:
+            self._missed_until = end
+            self.missed += 1
 
 
 def _time(item: tuple[tuple[float, float], Any]) -> tuple[float, float]:

@@ -87,7 +87,7 @@ class Concurrency:
         self._busy_time = home.counter(f"{name}.busy_time", unit="s", description="Time with somebody in the section.")
         self._in_flight_time = home.counter(f"{name}.in_flight_time", unit="s", description="In flight, added up over time.")
         self._in_flight = home.gauge(f"{name}.in_flight", unit="{section}", description="How many are in the section.")
-        self._entered: ContextVar[tuple[tuple[float, float], ...]] = ContextVar(f"{name}.entered", default=())
+        self._entered: ContextVar[tuple[tuple[float, float, object], ...]] = ContextVar(f"{name}.entered", default=())
         self.reset()
 
     def reset(self) -> None:
@@ -97,27 +97,33 @@ class Concurrency:
         # How many are in flight, since when that is worked out, and the last event that this includes: changed in one store,
         # so that an exception in the middle has no event worked out twice.
         self._state: tuple[int, float, object] = (0, _now(), None)
+        self._life = object()  # by which those who entered before a fork are known
 
     # ---- entering and leaving -----------------------------------------------------------------------------------
 
     def __enter__(self) -> Concurrency:
         started = self._enter()
-        self._entered.set((*self._entered.get(), (started, _cpu())))
+        self._entered.set((*self._entered.get(), (started, _cpu(), self._life)))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        *outer, (started, cpu) = self._entered.get()
-        self._entered.set(tuple(outer))
-        self._leave(started, _cpu() - cpu)
+        entered = self._entered.get()
+        if entered:
+            self._entered.set(entered[:-1])
+            started, cpu, life = entered[-1]
+            self._leave(started, _cpu() - cpu, life)
+        else:  # entered in another context: how long ago is not known
+            self._events.append((_now(), -1))
 
     def _enter(self) -> float:
         started = _now()
         self._events.append((started, 1))
         return started
 
-    def _leave(self, started: float, cpu: float) -> None:
+    def _leave(self, started: float, cpu: float, life: object) -> None:
         ended = _now()
-        self._events.append((ended, -1))
+        if life is self._life:
+            self._events.append((ended, -1))
         self._duration.record_seconds(ended - started)
         self._cpu_time.add(max(0.0, cpu))
         if len(self._events) >= FOLD_AT:
@@ -132,11 +138,11 @@ class Concurrency:
 
         @functools.wraps(function)
         def section(*args: P.args, **kwargs: P.kwargs) -> R:
-            started, cpu = self._enter(), _cpu()
+            life, started, cpu = self._life, self._enter(), _cpu()
             try:
                 return function(*args, **kwargs)
             finally:
-                self._leave(started, _cpu() - cpu)
+                self._leave(started, _cpu() - cpu, life)
 
         return section
 
@@ -144,11 +150,11 @@ class Concurrency:
         @functools.wraps(function)
         async def section(*args: Any, **kwargs: Any) -> Any:
             used = [0.0]
-            started = self._enter()
+            life, started = self._life, self._enter()
             try:
                 return await _stepped(function(*args, **kwargs), used)
             finally:
-                self._leave(started, used[0])
+                self._leave(started, used[0], life)
 
         return section
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -40,6 +41,8 @@ from metrics_sdk.resolutions import floor
 
 _BATCH = 512  # points merged between two offers of the GIL
 _AHEAD_SECONDS = 60.0  # clocks of other machines may be ahead of ours by less than this
+_MORE = 8192
+_PAUSE_SECONDS = 0.001
 _WAIT_SECONDS = 0.01  # for the drain lock, before it is looked whether there is room
 
 _monotonic = time.monotonic
@@ -76,6 +79,7 @@ class Batch(list[Any]):
 class Places(Protocol):
     """What points need of the aggregate map."""
 
+    locks: list[Any]
     drain_lock: Any
     window_seconds: float
 
@@ -102,6 +106,9 @@ class Points:
     def forked(self) -> None:
         """Begin anew: at the start, and in a forked child, where what waits is the parent's."""
         self._buffers: list[list[Any]] = [[] for _ in range(self._scope.shards)]
+        # By shard: held while a batch is cut and merged.
+        self._locks: list[Any] = [threading.RLock() for _ in self._buffers]
+        self.earliest = math.inf  # the time of the oldest point that was merged
 
     # ---- recording ----------------------------------------------------------------------------------------------
 
@@ -130,36 +137,61 @@ class Points:
 
     def _make_room(self, shard: int) -> bool:
         policy = self._config.point_overflow
-        lock = self._places.drain_lock
         if policy == "drop_oldest":
-            return exclusively(lock, partial(self._evict, shard)) and self._has_room(shard)
+            exclusively(self._locks[shard], partial(self._evict, shard))
+            # While a batch is being merged, which is about to make room, the oldest cannot be dropped: some more may wait then.
+            return len(self._buffers[shard]) < self._config.point_buffer_size + _MORE
         if policy == "block":
+            lock = self._places.drain_lock
             deadline = _monotonic() + self._config.point_block_seconds
-            waits = not lock._is_owned() and not self._is_own_thread() and not _in_signal_handler()
+            ours = any([one._is_owned() for one in (lock, *self._locks, *self._places.locks)])  # inside a finaliser, say
+            waits = not ours and not self._is_own_thread() and not _in_signal_handler()
             while waits and _monotonic() < deadline:
                 # Whoever waits does the flusher's work; where another thread is at it, there will be room.
-                exclusively(lock, partial(self._take_batch, shard), _WAIT_SECONDS)
-                if self._has_room(shard):
+                exclusively(lock, self.take, _WAIT_SECONDS)
+                if len(self._buffers[shard]) < self._config.point_buffer_size:
                     return True
+                time.sleep(_PAUSE_SECONDS)
         return False
 
-    def _has_room(self, shard: int) -> bool:
-        return len(self._buffers[shard]) < self._config.point_buffer_size
-
     def _evict(self, shard: int) -> None:
-        """Drop the oldest points, some at a time; finish a batch that is under way."""
-        self._cut(shard, max(1, self._config.point_buffer_size // 64), evict=True)
-        self._take_batch(shard)
+        """Drop the oldest points, some at a time."""
+        size = self._config.point_buffer_size
+        if self._cut(shard, max(len(self._buffers[shard]) - size + 1, size // 64), evict=True):
+            self._take_batch(shard, 0.0, {})
 
     # ---- draining -----------------------------------------------------------------------------------------------
 
     def take(self) -> bool:
-        """Merge all that wait; call it with the drain lock held. False: a series was locked for too long."""
+        """Merge those that wait; call it with the drain lock held. False: a series was locked for too long."""
+        complete = True
+        added: dict[tuple[Series, float], None] = {}
         for shard in range(len(self._buffers)):
-            while self._buffers[shard]:
-                if not self._take_batch(shard):
-                    return False
-        return True
+            left = self._waiting_in(shard)  # not what is recorded meanwhile: there may be no end of it
+            while left > 0 and complete:
+                done: list[int] = []
+                exclusively(self._locks[shard], partial(self._take_into, done, shard, added), 1.0)
+                complete = bool(done) and done[0] >= 0
+                left -= done[0] if done else 0
+                time.sleep(0)
+                if done == [0]:
+                    break
+        if self.is_settled():  # as long as a batch is not done with, what it added must be known by its identity
+            for series, start in added:
+                exclusively(series.lock, partial(self._places.pack_late, series, (start,)), 1.0)
+        return complete
+
+    def is_settled(self) -> bool:
+        """Tell whether no batch is half merged."""
+        return not any([items and type(items[0]) is Batch for items in self._buffers])
+
+    def _waiting_in(self, shard: int) -> int:
+        items = self._buffers[shard]
+        head = items[0] if items else None
+        return len(items) + (len(head) if type(head) is Batch else 0)
+
+    def _take_into(self, done: list[int], shard: int, added: dict[tuple[Series, float], None]) -> None:
+        done.append(self._take_batch(shard, 1.0, added))
 
     def _cut(self, shard: int, size: int, evict: bool = False) -> bool:
         """Cut the oldest points into a batch. False: there is one already, or nothing to cut."""
@@ -172,32 +204,32 @@ class Points:
             items[: len(batch)] = (batch,)
         return True
 
-    def _take_batch(self, shard: int) -> bool:
+    def _take_batch(self, shard: int, timeout: float, added: dict[tuple[Series, float], None]) -> int:
+        """Merge the oldest points; return how many, -1 if that could not be finished. `added`: takes note of closed windows."""
         self._cut(shard, _BATCH)
         items = self._buffers[shard]
         if not items:
-            return True
+            return 0
         batch = items[0]
         given = batch.given
         if given is None:
             given = batch.given = self._given(batch)
         for series, part in given.items():
-            exclusively(series.lock, partial(self._merge, items, shard, series, batch, part), 1.0)
-        if not all([series.current().points is batch for series in given]) or self._buffers[shard] is not items:
-            return False
+            exclusively(series.lock, partial(self._merge, items, shard, series, batch, part), timeout)
+        if not all([series.has_merged(batch, shard) for series in given]) or self._buffers[shard] is not items:
+            return -1
         items[:1] = ()
         for series, part in given.items():
-            if part.windows:
-                exclusively(series.lock, partial(self._places.pack_late, series, part.windows), 1.0)
-        time.sleep(0)
-        return True
+            for start in part.windows:
+                added[series, start] = None
+        return len(batch)
 
     def _merge(self, items: list[Any], shard: int, series: Series, batch: Batch, part: Given) -> None:
-        if self._buffers[shard] is not items or series.current().points is batch:
+        if self._buffers[shard] is not items or series.has_merged(batch, shard):
             return
         for start, aggregate in part.windows.items():
             self._places.put_late(series, start, aggregate)
-        series.merge_points(batch, part.closed, part.opened, part.dropped)
+        series.merge_points(batch, shard, part.closed, part.opened, part.dropped)
 
     def _given(self, batch: Batch) -> dict[Series, Given]:
         now = self._clock.time()
@@ -215,6 +247,7 @@ class Points:
             if batch.evicted or not oldest <= point.time <= newest:
                 part.dropped[reason] = part.dropped.get(reason, 0) + 1
             else:
+                self.earliest = min(self.earliest, point.time)
                 start = floor(point.time, width) if series.windowed else None
                 values[series].setdefault(None if start is None or start >= window else start, []).append(point.value)
         for series, by_start in values.items():
@@ -233,10 +266,10 @@ class Points:
     def waiting(self) -> dict[Series, int]:
         """Return how many points wait, by series."""
         counted: Counter[Series] = Counter()
-        for items in list(self._buffers):
+        for shard, items in enumerate(list(self._buffers)):
             for item in list(items):
                 if type(item) is Batch:
-                    counted.update([point.series for point in item if point.series.current().points is not item])
+                    counted.update([point.series for point in item if not point.series.has_merged(item, shard)])
                 else:
                     counted[item.series] += 1
         return counted

@@ -198,6 +198,8 @@ class Grouped(Mapping[Any, Aggregate]):
         `by`: "count", "sum", "rate", "min", "max", "mean", "last", a percentile such as "p99", or a function of the aggregate.
         Groups without that value come last.
         """
+        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+            raise ValueError(f"top() takes how many groups to return, not {n!r}")
         size = by if callable(by) else _size(by)
 
         def key(item: tuple[Any, Aggregate]) -> float:

@@ -18,6 +18,7 @@ from metrics_sdk.sqlite import SQLiteStore
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _BARS = "▁▂▃▄▅▆▇█"
 _CHART_WIDTH = 40
+_LATEST = 253_402_300_799.0  # the end of the year 9999
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--until", type=moment, metavar="WHEN", help="likewise")
     parser.add_argument("--by", action="append", default=[], metavar="KEY", help="apart for each value; may be repeated")
     parser.add_argument(
-        "--where", action="append", default=[], type=_pair, metavar="KEY=VALUE", help="only the series with this attribute"
+        "--where",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="KEY=VALUE",
+        help="only the series with this attribute: a text, or else a number or true",
     )
     parser.add_argument(
         "--percentiles", type=_percentiles, default=[50.0, 90.0, 99.0], metavar="Q,Q", help="of histograms (default: 50,90,99)"
     )
-    parser.add_argument("--top", type=int, metavar="N", help="only the N groups with the most values")
+    parser.add_argument("--top", type=_count, metavar="N", help="only the N groups with the most values")
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
@@ -127,7 +133,9 @@ def _print(groups: Sequence[tuple[tuple[Any, ...], Aggregate]], given: argparse.
         values = {"count": found.count, "sum": found.sum, "rate/s": found.rate, "mean": found.mean, "last": found.last}
         values |= {"min": found.min, "max": found.max}
         values |= {f"p{q:g}": found.percentile(q) for q in given.percentiles}
-        rows.append([*["-" if value is None else str(value) for value in key], *[_number(values[name]) for name in columns]])
+        rows.append(
+            [*["-" if value is None else _printable(value) for value in key], *[_number(values[name]) for name in columns]]
+        )
         charts.append(_chart(found, given))
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
     plain = not _can_show(_BARS, out)
@@ -175,6 +183,11 @@ def _can_show(text: str, out: TextIO) -> bool:
     return True
 
 
+def _printable(value: object) -> str:
+    """Return `value` as text that cannot do anything to a terminal."""
+    return "".join([one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(value)])
+
+
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
@@ -204,7 +217,7 @@ def moment(text: str) -> float:
             found = datetime.fromisoformat(text).timestamp()
         except (ValueError, OverflowError):
             found = math.nan
-    if not math.isfinite(found):
+    if not 0 <= found <= _LATEST:
         raise argparse.ArgumentTypeError(f"must be Unix seconds, or a date and time such as 2026-01-31T12:00, not {text!r}")
     return found
 
@@ -214,6 +227,12 @@ def _pair(text: str) -> tuple[str, str]:
     if not equals or not key:
         raise argparse.ArgumentTypeError(f"must be KEY=VALUE, not {text!r}")
     return key, value
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, not {text!r}")
+    return int(text)
 
 
 def _percentiles(text: str) -> list[float]:

@@ -23,7 +23,7 @@ class Reader:
 
     def __init__(self, tables: Mapping[str, Table], store: AggregateMap, clock: Clock, observe: Callable[[], object]) -> None:
         """`tables`: by name in lower case, as they are at the time of a query; `observe`: runs the observable callbacks."""
-        self.started_at = 0.0
+        self.started_at = 0.0  # since when there can be values
         self._tables = tables
         self._store = store
         self._clock = clock
@@ -34,7 +34,7 @@ class Reader:
         """See `MetricsSDK.query`."""
         asked = self._interval(last, since, until)
         table = self._table(name)
-        return self._answer(table, self._fresh(table, attributes), asked)
+        return self._answer(table, self._fresh(table, attributes, asked), asked)
 
     def query_by(
         self,
@@ -51,7 +51,7 @@ class Reader:
         asked = self._interval(last, since, until)
         table = self._table(name)
         groups: dict[Any, list[Series]] = {}
-        for series in self._fresh(table, attributes):
+        for series in self._fresh(table, attributes, asked):
             pairs = dict(series.attributes)
             values = tuple([pairs.get(key) for key in keys])
             groups.setdefault(values if len(keys) > 1 else values[0], []).append(series)
@@ -66,6 +66,8 @@ class Reader:
         self._store.drain()
         answer: dict[str, dict[Pairs, Aggregate]] = {}
         for table in list(self._tables.values()):
+            if asked is not None and not table.windowed:
+                continue
             alike: dict[Pairs, list[Series]] = {}
             for series in table.listed():
                 alike.setdefault(series.attributes, []).append(series)
@@ -86,8 +88,12 @@ class Reader:
             raise unknown(name, self._tables)
         return table
 
-    def _fresh(self, table: Table, attributes: object) -> Sequence[Series]:
+    def _fresh(self, table: Table, attributes: object, asked: object) -> Sequence[Series]:
         """Return the series that are asked for and have values, with what was recorded until now."""
+        if attributes is not None and not isinstance(attributes, Mapping):
+            raise ValueError(f"attributes are a mapping, such as {{'route': '/cart'}}, not {attributes!r}")
+        if asked is not None and not table.windowed:
+            raise ValueError(f"{table.description.name!r} has no windows, as Config(without_windows=…) has it: only totals")
         if table.description.kind.observable:
             self._observe()
         chosen = self._matching(table, attributes)
@@ -100,14 +106,20 @@ class Reader:
         now = self._clock.time()
         if asked is None:
             merged = gathered(table.empty, [series.total() for series in in_slices(chosen)])
-            return Aggregate(named, table.empty, merged, self.started_at, now, sum([one.offset() for one in chosen]))
+            return Aggregate(named, table.empty, merged, self._since(), now, sum([one.offset() for one in chosen]))
         start, end, found = self._store.read(chosen, *asked)
         merged = gathered(table.empty, [part for parts in found.values() for part in parts])
         first_end = min([window[1] for window in found], default=math.inf)
-        if self.started_at < first_end:  # else the clock was set back since
-            start = max(start, self.started_at)
-        now = max([now, *[window[0] for window in found]])  # set back by a little, the clock is behind the open window
+        there = max(self._since(), self._store.windows_since, table.windowed_since)
+        if there < first_end:  # else the clock was set back since
+            start = max(start, there)
+        now = max(now, self._store.opened())  # set back by a little, the clock is behind the open window
         return Aggregate(named, table.empty, merged, start, min(end, now), 0, found)
+
+    def _since(self) -> float:
+        """Return since when there can be values: the process began, or the first one with a time of its own."""
+        points = self._store.points
+        return self.started_at if points is None else min(self.started_at, points.earliest)
 
     def _matching(self, table: Table, attributes: object) -> list[Series]:
         """Return the series whose attributes include those given; all for None, only the one without any for {}."""

@@ -139,7 +139,7 @@ class Registry:
                     f"cannot declare {wanted.name!r}: max_instruments={self.home.max_instruments} names are declared already"
                 )
             known = self._add(key, wanted)
-        before = known.route.table.description
+        before = known.route.table.own().description
         if before is wanted:
             return known
         if before.provisional == "record" or (before.provisional == "timed" and wanted.kind is kinds.HISTOGRAM):
@@ -176,7 +176,7 @@ class Registry:
 
     def _settle(self, key: str, known: Instrument, wanted: Description) -> Instrument:
         """Give a provisional histogram the declaration that came after its first use."""
-        before = known.route.table
+        before = known.route.table.own()
         if wanted.kind is before.description.kind and wanted.boundaries == before.description.boundaries:
             before.description = wanted
             self._spell(wanted.name, known)
@@ -259,14 +259,14 @@ class Registry:
         with self._declaring:
             self.home = home
             for instrument in [*self.declared.values(), *self._refusals.values()]:
-                instrument.redirect(home.new_table(instrument.route.table.description))
+                instrument.redirect(home.new_table(instrument.route.table.own().description))
                 home.publish(instrument.route.table)
                 home.arrange(instrument)
 
     def loosen_all_but(self, keys: set[str]) -> None:
         """Let later declarations contradict those of all names but `keys` (lower case), as after a test."""
         for key, instrument in self.declared.items():
-            table = instrument.route.table
+            table = instrument.route.table.own()
             old = table.description
             if key not in keys:
                 table.description = Description(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import math
 import os
 import sys
 import threading
@@ -15,7 +16,7 @@ from typing import Any, cast
 
 from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
-from metrics_sdk.config import CHANGEABLE, Config, Export, check_width, takes_windows
+from metrics_sdk.config import CHANGEABLE, Config, Export, check_seconds, check_width, takes_windows
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.attributes import Pairs
@@ -42,6 +43,7 @@ from metrics_sdk.store import AggregateMap
 from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
 
+SUBSCRIBER_SECONDS = 0.5  # what the end of the process waits for a subscriber that is still at a window
 OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
 
 _monotonic = time.monotonic  # for waiting in real time, whatever clock the SDK is given
@@ -86,6 +88,8 @@ class MetricsSDK:
             self.registry = Registry(self, directory)
         else:
             self.registry = registry
+            for section in list(registry.sections.values()):
+                section.fold()  # what has happened until now is for the SDK before
             registry.redirect(self)
         self.record = self.registry.directory.record
         """`record(name, value, attributes=None)`: record with the instrument of that name, else a provisional histogram."""
@@ -116,7 +120,8 @@ class MetricsSDK:
             for export in _distinct(config.exporters) if "exporters" in changes else ():
                 workers[id(export.exporter)].export = export
             self._due.clear()
-            self._store.change(config.resolutions, _aligned(config))
+            if not self._store.change(config.resolutions, _aligned(config)):
+                raise ConfigurationError("a drain has been under way for five seconds: nothing was changed, try again")
             self.config = config
             for instrument in list(self.registry.declared.values()) if self.registry.home is self else ():
                 self.arrange(instrument)
@@ -314,12 +319,16 @@ class MetricsSDK:
         and `aggregates()`: what each series has in it. What comes late to a window that was handed over already comes as a
         further window of the same time, with a `revision`.
         """
+        import inspect  # 7 ms, and not before somebody subscribes
+
         width = self.config.resolutions[0].width if self.config.resolutions else 0.0
+        if not callable(callback) or inspect.iscoroutinefunction(callback):
+            raise ConfigurationError(f"a subscriber is a plain function of a window, not {callback!r}")
+        if every is not None:
+            check_seconds("every", every)
         subscription = Subscription(callback, width if every is None else every, self.faults)
-        if not callable(callback):
-            raise ConfigurationError(f"a subscriber is a function of a window, not {callback!r}")
         check_width(subscription, self.config.resolutions)
-        worker = self._add_worker(Export(subscription, name=subscription.name))
+        worker = self._add_worker(Export(subscription, name=subscription.name, timeout_seconds=max(1.0, width)))
         subscription.connect(self._feeds.get(worker), lambda: self._remove_worker(worker))
         if self._scope.running and self.config.background:
             worker.start()
@@ -332,11 +341,13 @@ class MetricsSDK:
             feed = Feed(self._store, lambda: list(self._tables.values()), self.faults, width)
             self._feeds[worker] = feed
             self._store.feeds[feed] = None
-        self._workers = [*self._workers, worker]
+        with self._reconfiguring:
+            self._workers = [*self._workers, worker]
         return worker
 
     def _remove_worker(self, worker: ExportWorker) -> None:
-        self._workers = [one for one in self._workers if one is not worker]
+        with self._reconfiguring:
+            self._workers = [one for one in self._workers if one is not worker]
         feed = self._feeds.pop(worker, None)
         if feed is not None:
             self._store.feeds.pop(feed, None)
@@ -365,8 +376,9 @@ class MetricsSDK:
         if not self._workers:
             return True
         merged = self._merged()  # before what is exported is read: no more is acknowledged than was exported
-        workers = self._workers
-        snapshot = self._snapshot() if len(self._feeds) < len(workers) else None
+        workers = [worker for worker in self._workers if not isinstance(worker.export.exporter, Subscription)]
+        self._hand_over(last)
+        snapshot = self._snapshot() if any([worker not in self._feeds for worker in workers]) else None
         jobs = [self._job(worker, merged, snapshot, last) for worker in workers]
         if not self.config.background:
             return all([worker.run_inline(job) for worker, job in zip(workers, jobs, strict=True)])
@@ -381,6 +393,16 @@ class MetricsSDK:
         for latch in done:
             latch.abandoned = True
         return all(acknowledged)
+
+    def _hand_over(self, last: bool) -> None:
+        """Give subscribers what has closed; nobody waits for them."""
+        for worker in self._workers:
+            if isinstance(worker.export.exporter, Subscription) and worker in self._feeds:
+                job = self._job(worker, 0, None, last)
+                if not self.config.background or not worker.start():
+                    worker.run_inline(job)
+                else:
+                    worker.submit(job)
 
     def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last: bool) -> Job:
         feed = self._feeds.get(worker)
@@ -423,7 +445,8 @@ class MetricsSDK:
         self._callbacks.stop()
         complete = self._export_all(deadline, last=True) and complete
         for worker in self._workers:
-            worker.join(deadline - _monotonic())
+            patience = SUBSCRIBER_SECONDS if isinstance(worker.export.exporter, Subscription) else math.inf
+            worker.join(min(patience, deadline - _monotonic()))
         return complete
 
     def _is_own_thread(self) -> bool:
@@ -463,6 +486,8 @@ class MetricsSDK:
         if published is None:
             return
         windowed = bool(self.config.resolutions) and not _matches(self.config.without_windows, name)
+        if windowed and not published.windowed:
+            published.windowed_since = self._clock.time()
         published.windowed = windowed
         for series in list(published.series.values()):
             series.windowed = windowed
@@ -475,7 +500,7 @@ class MetricsSDK:
     def _refusing(self, published: Table) -> Table:
         known = self._refused.get(published)
         if known is None:
-            made = Table(self._scope, published.description, published.empty, 1, self._store.locks, refuses=True)
+            made = Table(self._scope, published.description, published.empty, 1, self._store.locks, stands_for=published)
             known = self._refused.setdefault(published, made)
         return known
 

@@ -14,23 +14,29 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from metrics_sdk.config import check_seconds
 from metrics_sdk.core.aggregates import Aggregate as CoreAggregate
 from metrics_sdk.core.aggregates import LastValue
 from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.attributes import identity, normalise
+from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.kinds import BY_NAME
 from metrics_sdk.core.packing import pack, unpack
-from metrics_sdk.errors import StoreError
+from metrics_sdk.errors import ConfigurationError, StoreError
 from metrics_sdk.feeds import Window
 from metrics_sdk.interval import Seconds, Time, interval
 from metrics_sdk.query import Aggregate, Grouped, gathered, unknown
 from metrics_sdk.resolutions import checked, floor
 
+T = TypeVar("T")
+
 SCHEMA_VERSION = 2
+APPLICATION_ID = 0x6D736B31  # by which a file is known to be ours
 
 _TABLES = """
 CREATE TABLE instruments (
@@ -83,7 +89,7 @@ class SQLiteStore:
 
     `resolutions`: (width, span) in seconds: what is older than a span is merged into windows of the next width, and what is
     older than the last span is deleted. `timeout_seconds`: how long to wait for another process's transaction.
-    Raises StoreError where the file cannot be used, and says why.
+    Writing makes the file if it is not there; reading does not. Both raise StoreError where it cannot be used, and say why.
     """
 
     accepts_open_windows = True
@@ -96,11 +102,20 @@ class SQLiteStore:
         resolutions: Sequence[tuple[float, float]] = ((10, 86_400), (60, 7 * 86_400), (3600, 400 * 86_400)),
         timeout_seconds: float = 5.0,
     ) -> None:
+        if not os.fspath(path):
+            raise ConfigurationError("SQLiteStore needs the path of a file, not an empty one")
         self.path = Path(path)
         self.resolutions = checked("SQLiteStore.resolutions", resolutions)
+        if not self.resolutions:
+            raise ConfigurationError("SQLiteStore.resolutions must not be empty")
+        check_seconds("SQLiteStore.timeout_seconds", timeout_seconds)
         self.timeout_seconds = timeout_seconds
-        self._lock = threading.RLock()
+        self._lock: Any = threading.RLock()
         self._connection = _Connection()
+        self._opened: tuple[int, int] | None = None  # device and inode of the file
+        self._pid = os.getpid()
+        self._data_version = 0
+        self.maintenance_error = ""  # what went wrong when old windows were last rolled up or deleted
         weakref.finalize(self, self._connection.close)
         self._ids: dict[object, int] = {}
         self._maintained_at = -math.inf
@@ -112,22 +127,28 @@ class SQLiteStore:
 
     def export_windows(self, windows: Sequence[Window], timeout: float) -> None:
         """Write the windows in one transaction. Raises StoreError if that cannot be done; then none of them is written."""
-        with self._used() as connection:
-            connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(timeout, self.timeout_seconds))}")
-            connection.execute("BEGIN IMMEDIATE")
+        self._locked(partial(self._write, windows, timeout), make=True)
+        if time.monotonic() - self._maintained_at > min(60.0, self.resolutions[0].span):
+            self._maintained_at = time.monotonic()
+            try:
+                self.maintain(min(time.time(), max([window.end for window in windows])))
+            except StoreError as error:  # what was exported is written all the same
+                self.maintenance_error = str(error)
+
+    def _write(self, windows: Sequence[Window], timeout: float, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(timeout, self.timeout_seconds))}")
+        with _Transaction(connection):
+            version = connection.execute("PRAGMA data_version").fetchone()[0]
+            if version != self._data_version:  # another process has written, and may have deleted what the ids are of
+                self._data_version = version
+                self._ids.clear()
             try:
                 for window in windows:
                     rows = self._rows(connection, window)
                     connection.executemany("INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, ?, ?)", rows)
-                connection.execute("COMMIT")
             except BaseException:
                 self._ids.clear()  # those that were given out in this transaction are not
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
                 raise
-            if time.monotonic() - self._maintained_at > min(60.0, self.resolutions[0].span):
-                self._maintained_at = time.monotonic()
-                self._maintain(connection, max([window.end for window in windows]))
 
     def _rows(self, connection: sqlite3.Connection, window: Window) -> Iterator[tuple[int, float, float, int, int, bytes]]:
         source = self._id(connection, "sources", (window.source,))
@@ -155,8 +176,7 @@ class SQLiteStore:
 
     def close(self) -> None:
         """Close the file; it is opened again when it is needed."""
-        with self._lock:
-            self._connection.close()
+        exclusively(self._lock, self._connection.close, self.timeout_seconds)
 
     shutdown = close
 
@@ -170,30 +190,36 @@ class SQLiteStore:
 
     def maintain(self, now: float | None = None) -> None:
         """Merge windows that are too old for their width, delete those that are too old for any; exporting does so as well."""
-        with self._used() as connection:
-            self._maintain(connection, time.time() if now is None else now)
-
-    def _maintain(self, connection: sqlite3.Connection, now: float) -> None:
+        at = time.time() if now is None else now
         for number, (_width, span) in enumerate(self.resolutions[:-1]):
             wider = self.resolutions[number + 1].width
-            before = floor(now - span, wider)
-            while self._roll_up(connection, wider, before):
+            before = floor(at - span, wider)
+            while self._locked(partial(self._roll_up, wider, before), make=True):
                 pass
-        for width in _widths(connection):
-            connection.execute(
-                "DELETE FROM windows WHERE width = ? AND start <= ?", (width, now - self.resolutions[-1].span - width)
-            )
+        self._locked(partial(self._delete, at - self.resolutions[-1].span), make=True)
 
-    def _roll_up(self, connection: sqlite3.Connection, width: float, before: float) -> bool:
+    def _delete(self, before: float, connection: sqlite3.Connection) -> None:
+        with _Transaction(connection):
+            gone = 0
+            for width in _widths(connection):
+                deleted = connection.execute("DELETE FROM windows WHERE width = ? AND start <= ?", (width, before - width))
+                gone += deleted.rowcount
+            if gone:
+                self._ids.clear()
+                connection.execute(
+                    "DELETE FROM series WHERE NOT EXISTS (SELECT 1 FROM windows WHERE windows.series = series.id)"
+                )
+                connection.execute("DELETE FROM sources WHERE id NOT IN (SELECT DISTINCT source FROM windows)")
+
+    def _roll_up(self, width: float, before: float, connection: sqlite3.Connection) -> bool:
         """Merge the oldest windows narrower than `width`, in one transaction; False if none begins before `before`."""
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            oldest = [_oldest(connection, one) for one in _widths(connection) if one < width]
-            if min(oldest, default=before) >= before:
-                connection.execute("ROLLBACK")
+        with _Transaction(connection):
+            oldest = min([_oldest(connection, one) for one in _widths(connection) if one < width], default=before)
+            if oldest >= before:
                 return False
-            start = floor(min(oldest), width)
-            chosen = (width, start, start + width)
+            start = floor(oldest, width)
+            little = 1e-6 * width  # multiples of a fraction such as 0.3 are not exact
+            chosen = (width, start - little, start + width - little)
             merged: dict[tuple[int, int], list[Any]] = {}
             rows = connection.execute(
                 "SELECT series, source, data FROM windows WHERE width < ? AND start >= ? AND start < ?", chosen
@@ -211,12 +237,7 @@ class SQLiteStore:
                 connection.execute(
                     "INSERT OR REPLACE INTO windows VALUES (?, ?, ?, ?, 0, ?)", (series, start, width, source, data)
                 )
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
-        return True
+            return bool(merged)
 
     def _empties(self, connection: sqlite3.Connection, chosen: set[int]) -> Iterator[tuple[int, CoreAggregate]]:
         made: dict[int, CoreAggregate] = {}
@@ -234,8 +255,8 @@ class SQLiteStore:
 
     def names(self) -> list[str]:
         """Return the names of the instruments that there is something of."""
-        with self._used() as connection:
-            return [row[0] for row in connection.execute("SELECT DISTINCT name FROM instruments ORDER BY name")]
+        names = "SELECT DISTINCT name FROM instruments ORDER BY name"
+        return self._locked(lambda connection: [row[0] for row in connection.execute(names)])
 
     def query(
         self,
@@ -273,125 +294,159 @@ class SQLiteStore:
         until: Time | None,
     ) -> dict[Any, Aggregate]:
         now = time.time()
-        start, end = interval(now, last, since, until) or (-math.inf, math.inf)
-        with self._used() as connection:
-            connection.execute("BEGIN")  # one view of the file, whoever writes meanwhile
-            try:
-                described, groups = self._chosen(connection, name, keys, attributes)
-                empty = _empty(described[1], *described[3:])
-                found = {key: _windows_of(connection, ids, start, end, empty) for key, ids in groups.items()}
-                first = min([_first(connection, one) for ids in groups.values() for one in ids], default=now)
-            finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
+        asked = interval(now, last, since, until)
+        start, end = asked or (-math.inf, math.inf)
+        named, empty, found, first = self._locked(partial(self._read, name, keys, attributes, start, end))
         # Covered is what was asked for, as far as there was anything, and whole windows where these reach further.
         edges = [edge for windows in found.values() for edge in windows]
-        since_when = min([max(start, first), *[edge[0] for edge in edges]])
+        since_when = min([max(start, min(first, now)), *[edge[0] for edge in edges]])
+        if asked is None:
+            now = max([edge[1] for edge in edges], default=now)  # all there is ends where it ends
         until_when = max([min(end, now), *[edge[1] for edge in edges if edge[1] <= now or end < math.inf]])
         answers = {}
         for key, windows in found.items():
             merged = gathered(empty, [part for parts in windows.values() for part in parts])
-            answers[key] = Aggregate(described[:3], empty, merged, since_when, until_when, 0, windows)
+            answers[key] = Aggregate(named, empty, merged, since_when, until_when, 0, windows)
         return answers
 
-    def _chosen(
-        self, connection: sqlite3.Connection, name: str, keys: Sequence[str], attributes: Mapping[str, Any] | None
-    ) -> tuple[tuple[Any, ...], dict[Any, list[int]]]:
-        """Return what the instrument is, and the series that are asked for, by group; one group where there are no keys."""
-        rows = connection.execute(
-            "SELECT name, kind, unit, boundaries, max_buckets, id FROM instruments WHERE name = ? COLLATE NOCASE ORDER BY id",
-            (name if isinstance(name, str) else "",),
-        ).fetchall()
-        if not rows:
-            raise unknown(name, [row[0] for row in connection.execute("SELECT DISTINCT name FROM instruments")])
-        described = rows[-1]  # declared otherwise since: what came before is something else
-        wanted = None if attributes is None else normalise(attributes)
-        tags = {identity((pair,)) for pair in wanted or ()}
-        groups: dict[Any, list[int]] = {} if keys else {(): []}
-        for series, text in connection.execute("SELECT id, attributes FROM series WHERE instrument = ?", (described[5],)):
+    def _read(
+        self,
+        name: str,
+        keys: Sequence[str],
+        attributes: Mapping[str, Any] | None,
+        start: float,
+        end: float,
+        connection: sqlite3.Connection,
+    ) -> tuple[tuple[str, str, str], CoreAggregate, dict[Any, dict[tuple[float, float], list[Any]]], float]:
+        """Return name, kind and unit; an empty aggregate; the windows by group; and when the first one there is begins."""
+        with _Transaction(connection, "BEGIN"):  # one view of the file, whoever writes meanwhile
+            named, empty, groups = _chosen(connection, name, keys, attributes)
+            found = {key: _windows_of(connection, ids, start, end, empty) for key, ids in groups.items()}
+            first = min([_first(connection, one) for ids in groups.values() for one in ids], default=math.inf)
+        return named, empty, found, first
+
+    # ---- the file -----------------------------------------------------------------------------------------------
+
+    def _locked(self, work: Callable[[sqlite3.Connection], T], make: bool = False) -> T:
+        """Return what `work` does with the connection; what goes wrong is told as a StoreError."""
+        if self._pid != os.getpid():  # a forked child: the lock may be held by a thread that is no more
+            self._lock._at_fork_reinit()
+            self._pid = os.getpid()
+        if self._lock._is_owned():
+            raise StoreError(f"cannot use {str(self.path)!r}: this handler has interrupted its use")
+        done: list[T] = []
+        if not exclusively(self._lock, lambda: done.append(self._with_connection(work, make)), self.timeout_seconds):
+            raise StoreError(f"cannot use {str(self.path)!r}: another thread uses it")
+        return done[0]
+
+    def _with_connection(self, work: Callable[[sqlite3.Connection], T], make: bool) -> T:
+        try:
+            return work(self._connect(make))
+        except (sqlite3.Error, OSError) as error:
+            if isinstance(error, sqlite3.Error):
+                self._connection.close()  # the file may be another one by now
+            raise StoreError(f"cannot use {str(self.path)!r}: {error}") from error
+
+    def _connect(self, make: bool) -> sqlite3.Connection:
+        if self._connection.get() is not None and self._opened != self._identity():
+            self._connection.close()  # the file was deleted, or another one put in its place
+        connection = self._connection.get()
+        if connection is None:
+            self._ids.clear()
+            if make and not self.path.exists():
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600))
+            uri = f"{self.path.absolute().as_uri()}?mode=rw"
+            connection = sqlite3.connect(
+                uri, uri=True, timeout=self.timeout_seconds, isolation_level=None, check_same_thread=False
+            )
+            try:
+                _prepare(connection, make)
+            except BaseException:
+                connection.close()
+                raise
+            self._connection.put(connection)
+            self._opened = self._identity()
+        return connection
+
+    def _identity(self) -> tuple[int, int] | None:
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return None
+        return found.st_dev, found.st_ino
+
+
+class _Transaction:
+    """A transaction that is rolled back if anything is raised in it."""
+
+    def __init__(self, connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> None:
+        self._connection = connection
+        connection.execute(begin)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("COMMIT" if error is None else "ROLLBACK")
+
+
+def _prepare(connection: sqlite3.Connection, make: bool) -> None:
+    """Make the tables, or bring those of an earlier version up to date. Nothing is changed in a file that is not ours."""
+    version = _version(connection)
+    if version == 0 and not make:
+        raise StoreError("there are no windows in the file yet")
+    if version != SCHEMA_VERSION:
+        connection.execute("PRAGMA journal_mode = WAL")
+        with _Transaction(connection):
+            version = _version(connection)  # another process may have been faster
+            statements = _TABLES if version == 0 else ""
+            for number in range(max(1, version), SCHEMA_VERSION):
+                statements += _MIGRATIONS[number]
+            for statement in statements.split(";"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("PRAGMA synchronous = NORMAL")  # with a write-ahead log nothing is torn, whenever the process is killed
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return the version of the file, 0 for an empty one. Raises StoreError for one that is not ours, or is newer."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    ours = connection.execute("PRAGMA application_id").fetchone()[0] == APPLICATION_ID
+    if tables and not ours:
+        raise StoreError("this is a database of something else")
+    if version > SCHEMA_VERSION:
+        raise StoreError(f"the file has version {version}, this is metrics-sdk for version {SCHEMA_VERSION}: update it")
+    return version if ours else 0
+
+
+def _chosen(
+    connection: sqlite3.Connection, name: str, keys: Sequence[str], attributes: Mapping[str, Any] | None
+) -> tuple[tuple[str, str, str], CoreAggregate, dict[Any, list[int]]]:
+    """Return name, kind and unit, an empty aggregate, and the series that are asked for, by group; one group without keys."""
+    if attributes is not None and not isinstance(attributes, Mapping):
+        raise ValueError(f"attributes are a mapping, such as {{'route': '/cart'}}, not {attributes!r}")
+    rows = connection.execute(
+        "SELECT name, kind, unit, boundaries, max_buckets, id FROM instruments WHERE name = ? COLLATE NOCASE ORDER BY id",
+        (name if isinstance(name, str) else "",),
+    ).fetchall()
+    if not rows:
+        raise unknown(name, [row[0] for row in connection.execute("SELECT DISTINCT name FROM instruments")])
+    last = rows[-1]  # declared otherwise since: what came before is something else
+    alike = [row for row in rows if row[1:4] == last[1:4]]
+    wanted = None if attributes is None else normalise(attributes)
+    tags = {identity((pair,)) for pair in wanted or ()}
+    groups: dict[Any, list[int]] = {} if keys else {(): []}
+    for row in alike:
+        for series, text in connection.execute("SELECT id, attributes FROM series WHERE instrument = ?", (row[5],)):
             pairs = _attributes_of(text)
             if wanted is not None and (pairs if not wanted else not tags <= {identity((pair,)) for pair in pairs}):
                 continue
             values = dict(pairs)
             key = tuple([values.get(one) for one in keys])
             groups.setdefault(key[0] if len(keys) == 1 else key, []).append(series)
-        return described[:5], groups
-
-    # ---- the file -----------------------------------------------------------------------------------------------
-
-    def _used(self) -> _Use:
-        return _Use(self)
-
-    def connect(self) -> sqlite3.Connection:
-        """Return this process's connection, opened if need be. Internal to the store; call it with the lock held."""
-        connection = self._connection.get()
-        if connection is None:
-            self._ids.clear()
-            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-            if not self.path.exists():
-                os.close(os.open(self.path, flags, 0o600))
-            connection = sqlite3.connect(self.path, timeout=self.timeout_seconds, isolation_level=None, check_same_thread=False)
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = NORMAL")  # with WAL nothing is torn, whenever the process is killed
-                _prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
-            self._connection.put(connection)
-        return connection
-
-
-class _Use:
-    """The connection, for the length of a block; what goes wrong is told as a StoreError."""
-
-    def __init__(self, store: SQLiteStore) -> None:
-        self._store = store
-
-    def __enter__(self) -> sqlite3.Connection:
-        self._store._lock.acquire()
-        try:
-            return self._store.connect()
-        except BaseException as error:
-            self._store._lock.release()
-            self._explain(error)
-            raise
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        try:
-            if isinstance(error, sqlite3.Error):
-                self._store.close()  # the file may be another one by now
-        finally:
-            self._store._lock.release()
-        if error is not None:
-            self._explain(error)
-
-    def _explain(self, error: BaseException) -> None:
-        if isinstance(error, (sqlite3.Error, OSError)):
-            raise StoreError(f"cannot use {str(self._store.path)!r}: {error}") from error
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Make the tables, or bring those of an earlier version up to date."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == SCHEMA_VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been faster
-        if version > SCHEMA_VERSION:
-            raise StoreError(f"the file has version {version}, this is metrics-sdk for version {SCHEMA_VERSION}: update it")
-        statements = _TABLES if version == 0 else ""
-        for number in range(max(1, version), SCHEMA_VERSION):
-            statements += _MIGRATIONS[number]
-        for statement in statements.split(";"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    return (last[0], last[1], last[2]), _empty(last[1], last[3], max([row[4] for row in alike])), groups
 
 
 def _windows_of(
@@ -401,18 +456,18 @@ def _windows_of(
     longest = max(_widths(connection), default=0.0)
     for series in ids:
         rows = connection.execute(
-            "SELECT start, width, data FROM windows WHERE series = ? AND start > ? AND start < ?",
+            "SELECT start, width, revision, data FROM windows WHERE series = ? AND start > ? AND start < ?",
             (series, start - longest, end),
         )
-        for began, width, data in rows:
+        for began, width, revision, data in rows:
             if began + width > start:
-                found.setdefault((began, began + width), []).append(data)
-    if isinstance(empty, LastValue):
-        for (began, _end), parts in found.items():
-            for at, data in enumerate(parts):
-                parts[at] = last = unpack(data, empty)
-                assert isinstance(last, LastValue)
-                last.order = int(began * 1000)  # each process counts for itself: the later window has the later value
+                one: Any = data
+                if isinstance(empty, LastValue):
+                    one = unpack(data, empty)
+                    assert isinstance(one, LastValue)
+                    # Each process counts for itself: the later window has the later value, and what came late has none.
+                    one.order = 2 * int(began * 1000) + (revision == 0)
+                found.setdefault((began, began + width), []).append(one)
     return found
 
 

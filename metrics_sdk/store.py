@@ -17,7 +17,7 @@ from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.points import Points
-from metrics_sdk.resolutions import Ages, Resolution, floor
+from metrics_sdk.resolutions import Ages, Resolution, divides, floor
 from metrics_sdk.slices import SLICE_SECONDS, in_slices
 from metrics_sdk.windows import Found, RollUp, Window, Windows
 
@@ -53,6 +53,8 @@ class AggregateMap:
         self.window_seconds = resolutions[0].width if resolutions else 0.0
         self._ages = Ages(resolutions)
         self._aligned_seconds = aligned_seconds
+        self.windows_since = 0.0  # since when none was let go of that should be kept
+        self._ages_inline = math.isinf(aligned_seconds)  # where no flusher does it
         self._scope = scope
         self._clock = clock
         self.points: Points | None = None  # values with a time of their own, which are drained as well
@@ -105,6 +107,8 @@ class AggregateMap:
             self._close_windows(window)
         if self.points is not None:
             complete = self.points.take() and complete
+        if ended and self._ages_inline:
+            self.age()
         return complete
 
     def _take(self, cells: list[Cell], deadline: float) -> bool:
@@ -127,57 +131,67 @@ class AggregateMap:
             exclusively(batch[0].lock, partial(self._close, batch), 1.0)
         scope.window = window
 
-    def change(self, resolutions: Sequence[Resolution], aligned_seconds: float) -> None:
-        """Go on with other resolutions. Closed windows are kept where their width divides one of these."""
+    def change(self, resolutions: Sequence[Resolution], aligned_seconds: float) -> bool:
+        """Go on with other resolutions. Closed windows are kept where their width divides one of these.
+
+        False: a drain is under way for longer than five seconds, and nothing has changed.
+        """
         self._aligned_seconds = aligned_seconds
-        if resolutions != self.resolutions:
-            exclusively(self.drain_lock, partial(self._change, resolutions), 5.0)
+        return resolutions == self.resolutions or exclusively(self.drain_lock, partial(self._change, resolutions), 5.0)
 
     def _change(self, resolutions: Sequence[Resolution]) -> None:
+        now = self._clock.time()
         if self.resolutions:
             self._drain(None, time.monotonic() + 5.0)
             self._close_windows(self._scope.window)
-        self.resolutions = resolutions
+        for lock in self.locks:
+            exclusively(lock, partial(self._windows[id(lock)].change, resolutions), 5.0)
+        before = self.resolutions
+        if not before or not all([any([divides(old.width, new.width) for new in resolutions]) for old in before]):
+            self.windows_since = now
         self.window_seconds = resolutions[0].width if resolutions else 0.0
         self._ages = Ages(resolutions)
         self._scope.windowed = bool(resolutions)
         if resolutions:
-            self._scope.window = floor(self._clock.time(), self.window_seconds)
-        for lock in self.locks:
-            windows = self._windows[id(lock)]
-            others: list[tuple[float, float, Window]] = []
-            exclusively(lock, partial(_extend, others, partial(windows.change, resolutions)), 1.0)
-            for start, width, window in others:
-                items = list(window.items())
-                for at in in_slices(range(0, len(items), _CLOSED_TOGETHER), looking_every=1):
-                    batch = items[at : at + _CLOSED_TOGETHER]
-                    exclusively(lock, partial(windows.put_wider, start, width, batch), 1.0)
+            self._scope.window = floor(now, self.window_seconds)
+        self.resolutions = resolutions  # last: if this is interrupted, it is done again from the beginning
 
     def age(self) -> None:
         """Roll up the windows that are too old for their resolution, and let go of those that are too old for any."""
+        if self.resolutions and (self.points is None or self.points.is_settled()):
+            for lock in self.locks:
+                for window in self._aged(lock, self._windows[id(lock)]):
+                    for _ in in_slices(range(len(window))):
+                        window.popitem()  # freeing a large dict at once would be felt
+
+    def _aged(self, lock: Any, windows: Windows) -> list[Window]:
+        """Return the windows of the series that share a lock which have become too old."""
         now = self._scope.window
-        for lock in self.locks if self.resolutions else ():
-            windows = self._windows[id(lock)]
-            gone: list[Window] = []
-            due: list[tuple[RollUp, list[Series]] | None] = [None]
-
-            def look(windows: Windows = windows, due: list[tuple[RollUp, list[Series]] | None] = due) -> None:
-                due[0] = windows.next_roll_up(now)
-
-            while exclusively(lock, look, 1.0) and due[0] is not None:
-                rolling, series = due[0]
-                batches = [series[at : at + _CLOSED_TOGETHER] for at in range(0, len(series), _CLOSED_TOGETHER)]
-                for batch in in_slices(batches, looking_every=1):
-                    exclusively(lock, partial(windows.roll_up, rolling, batch), 1.0)
-                exclusively(lock, partial(_extend, gone, partial(windows.rolled_up, rolling)), 1.0)
-            exclusively(lock, partial(_extend, gone, partial(windows.evict, now)), 1.0)
-            for window in gone:
-                for _ in in_slices(range(len(window))):
-                    window.popitem()  # freeing a large dict at once would be felt
+        gone: list[Window] = []
+        complete = True
+        while complete:
+            due: list[tuple[RollUp, list[list[Series]]] | None] = []
+            complete = exclusively(lock, partial(_put, due, partial(windows.next_roll_up, now)), 1.0)
+            if not complete or due[0] is None:
+                break
+            rolling, listed = due[0]
+            waiting: dict[Series, None] = {}
+            for many in listed:
+                for series in in_slices(many):
+                    if series not in rolling.coarse:
+                        waiting[series] = None
+            for batch in in_slices(_batches(list(waiting), _CLOSED_TOGETHER), looking_every=1):
+                complete = exclusively(lock, partial(windows.roll_up, rolling, batch), 1.0) and complete
+            done: list[bool] = []
+            if complete and exclusively(lock, partial(_put, done, partial(windows.commit, rolling)), 1.0) and done[0]:
+                exclusively(lock, partial(_extend, gone, windows.finish), 1.0)
+        exclusively(lock, partial(_extend, gone, partial(windows.evict, now)), 1.0)
+        return gone
 
     def _close(self, batch: list[Series]) -> None:
         """Close the windows of series that share a lock, which is held."""
-        # Stored first, then moved in the series: an interruption in between makes it be stored again, which changes nothing.
+        # Stored first, then moved in the series: after an interruption in between it is stored again, in the place of what was
+        # stored of it before; the series' state knows what that is.
         scope = self._scope
         windows = self._windows[id(batch[0].lock)]
         for series in batch:
@@ -185,7 +199,8 @@ class AggregateMap:
             state = series.current()
             opened = state.open
             if opened is not None:
-                windows.put(state.window, series, opened)
+                series.note_stored(opened)
+                windows.put(state.window, series, opened, series.current().stored)
                 if scope.generation != generation:
                     windows.clear()  # forked in the meantime: it is the parent's
                     return
@@ -240,7 +255,9 @@ class AggregateMap:
         found: dict[tuple[float, float], dict[Series, Any]] = {}
         for lock in self.locks:
             copies: list[tuple[float, float, list[tuple[Series, Any]]]] = []
-            exclusively(lock, partial(self._windows[id(lock)].copy, since, until, copies), 1.0)
+            copy = partial(self._windows[id(lock)].copy, since, until, copies)
+            if not exclusively(lock, copy, 1.0):
+                copy()  # as above
             for start, end, items in copies:
                 window = found.setdefault((start, end), {})
                 for series, stored in in_slices(items):
@@ -255,7 +272,8 @@ class AggregateMap:
 
     def _read(self, batch: list[Series], since: float, until: float, found: Found) -> None:
         # An open window may be stored already, and not yet moved, if closing it was interrupted: it counts as open.
-        self._windows[id(batch[0].lock)].read([(one, one.current().open) for one in batch], since, until, found)
+        opened = [(state.open, *state.stored) for state in [series.current() for series in batch]]
+        self._windows[id(batch[0].lock)].read(list(zip(batch, opened, strict=True)), since, until, found)
         for series in batch:
             window = series.window()
             if window is not None and since <= window[0] < until:
@@ -268,6 +286,10 @@ def _batches(chosen: list[Series], size: int) -> list[list[Series]]:
     for series in in_slices(chosen):
         by_lock.setdefault(id(series.lock), []).append(series)
     return [sharing[at : at + size] for sharing in by_lock.values() for at in range(0, len(sharing), size)]
+
+
+def _put(found: list[T], work: Callable[[], T]) -> None:
+    found.append(work())
 
 
 def _extend(found: list[T], more: Callable[[], list[T]]) -> None:

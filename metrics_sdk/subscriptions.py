@@ -27,6 +27,9 @@ class Subscription:
         self._closing: Callable[[], None] = lambda: None
         self._closed = False
 
+    def __repr__(self) -> str:
+        return f"<Subscription of {self.callback!r}>"
+
     def connect(self, feed: Feed | None, closing: Callable[[], None]) -> None:
         """Take the feed that the windows come from, and what ends it."""
         self._feed = feed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import os
 import threading
 import time
@@ -196,6 +197,28 @@ def test_the_same_name_is_the_same_section_and_generators_are_refused(sdk: Metri
             yield 1
 
 
+def test_leaving_in_another_context_than_it_was_entered_in_raises_nothing(sdk: MetricsSDK) -> None:
+    section = sdk.concurrency("s")
+    contextvars.copy_context().run(section.__enter__)
+    assert 1 == section.report().in_flight
+    section.__exit__()
+    assert 0 == section.report().in_flight
+
+
+def test_what_happened_before_a_late_configuration_does_not_count_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Time(monkeypatch)
+    before = MetricsSDK(Config(background=False))
+    section = before.concurrency("s")
+    with section:
+        clock.passes(5)
+    after = MetricsSDK(Config(background=False), registry=before.registry)
+    with section:
+        clock.passes(1)
+    assert (1, 1.0, 1.0) == (section.report().entered, section.report().busy_seconds, section.report().effective)
+    assert 5.0 == before.query("s.busy_time").sum
+    after.shutdown()
+
+
 def test_events_are_worked_out_before_they_are_many(sdk: MetricsSDK) -> None:
     section = sdk.concurrency("s")
     for _ in range(10_000):
@@ -212,7 +235,11 @@ def test_a_forked_child_begins_with_an_empty_section(sdk: MetricsSDK) -> None:
         if pid == 0:
             with section:
                 pass
-            found = section.report()
-            os._exit(0 if (found.entered, found.in_flight) == (1, 0) else 1)
+            first = section.report()
+            section.__exit__()
+            with section:
+                wait()
+            busy = section.report().busy_seconds - first.busy_seconds
+            os._exit(0 if (first.entered, first.in_flight, busy >= SECONDS) == (1, 0, True) else 1)
     assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert (1, 0) == (section.report().entered, section.report().in_flight)

@@ -72,7 +72,10 @@ def test_an_instrument_without_windows_has_totals_only(sdk: MetricsSDK, clock: M
     pass_windows(sdk, clock, 2)
     sdk.reconfigure(without_windows=["c"])
     pass_windows(sdk, clock, 3)
-    assert (5, 2) == (sdk.query("c").sum, sdk.query("c", last=600).sum)
+    assert 5 == sdk.query("c").sum
+    with pytest.raises(ValueError, match="only totals"):
+        sdk.query("c", last=600)
+    assert {} == sdk.query_all(last=600)
     sdk.reconfigure(without_windows=[])
     pass_windows(sdk, clock, 1)
     assert (6, 3) == (sdk.query("c").sum, sdk.query("c", last=600).sum)
@@ -81,7 +84,7 @@ def test_an_instrument_without_windows_has_totals_only(sdk: MetricsSDK, clock: M
 @pytest.mark.parametrize(
     ("resolutions", "widths"),
     [
-        ([(20, 120), (60, 600)], [20, 20, 20]),  # what was narrower is merged into what is wider
+        ([(20, 120), (60, 600)], [10] * 6),  # they keep their width until they are rolled up
         ([(10, 120)], [10] * 6),
         ([(5, 600), (10, 1200)], [10] * 6),
     ],
@@ -97,6 +100,18 @@ def test_closed_windows_are_kept_where_their_width_divides_a_new_one(
     assert (8, 8) == (sdk.query("c").sum, sdk.query("c", since=1_000_000).sum)
 
 
+def test_a_coarser_resolution_hides_no_window_that_is_there(sdk: MetricsSDK, clock: ManualClock) -> None:
+    for number in range(30):
+        pass_windows(sdk, clock, 1)
+        if number == 15:
+            sdk.reconfigure(resolutions=[(10, 60), (120, 1200)])
+    assert (30, 30) == (sdk.query("c").sum, sdk.query("c", last=1200).sum)
+    clock.advance(500)
+    sdk.flush()
+    found = sdk.query("c", last=1200)
+    assert (30, {120}) == (found.sum, {round(window.end - window.start) for window in found.series()[1:-1]})
+
+
 def test_windows_may_be_turned_off_and_on(sdk: MetricsSDK, clock: ManualClock) -> None:
     pass_windows(sdk, clock, 2)
     sdk.reconfigure(resolutions=[])
@@ -106,7 +121,8 @@ def test_windows_may_be_turned_off_and_on(sdk: MetricsSDK, clock: ManualClock) -
         sdk.query("c", last=10)
     sdk.reconfigure(resolutions=[(30, 300)])
     pass_windows(sdk, clock, 1, width=30)
-    assert (5, 1) == (sdk.query("c").sum, sdk.query("c", last=300).sum)
+    found = sdk.query("c", last=300)
+    assert (5, 1, 30) == (sdk.query("c").sum, found.sum, found.seconds)  # nothing is said of the time without windows
 
 
 @pytest.mark.parametrize(
@@ -178,4 +194,5 @@ def test_changes_under_load_lose_nothing(clock: ManualClock) -> None:
     assert sdk.shutdown(10)
     health = sdk.health()
     assert 80_000 == health.received == health.merged + health.dropped.get("disabled", 0)
+    assert health.merged == sdk.query("c").sum
     assert {} == dict(health.faults)

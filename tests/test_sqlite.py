@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -17,8 +18,9 @@ from typing import Any
 
 import pytest
 
-from metrics_sdk import Config, MetricsSDK
+from metrics_sdk import Config, ConfigurationError, MetricsSDK
 from metrics_sdk.clock import ManualClock
+from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.errors import StoreError, UnknownInstrument
 from metrics_sdk.sqlite import SCHEMA_VERSION, SQLiteStore
 
@@ -121,7 +123,7 @@ def test_values_that_come_late_are_added_to_what_was_written(tmp_path: Path) -> 
 
 WRITER = """
 import sys, time
-from metrics_sdk import Config, MetricsSDK
+from metrics_sdk import Config, ConfigurationError, MetricsSDK
 from metrics_sdk.sqlite import SQLiteStore
 sdk = MetricsSDK(Config(exporters=[SQLiteStore(sys.argv[1], timeout_seconds=30)], resolutions=[(0.2, 60), (1, 600)],
                         flush_interval_seconds=0.02))
@@ -178,7 +180,7 @@ def test_a_process_that_is_killed_at_any_moment_corrupts_and_doubles_nothing(tmp
             check(path)
         try:
             found = SQLiteStore(path).query("c", {"run": str(run)})
-        except UnknownInstrument:
+        except (UnknownInstrument, StoreError):  # there is nothing yet
             assert 0 == said["acknowledged"]
             continue
         assert said["acknowledged"] <= found.sum <= max(said["recording"], said["acknowledged"])
@@ -198,6 +200,65 @@ def test_four_processes_write_to_one_file_and_each_value_is_there_once(tmp_path:
     store = SQLiteStore(path)
     assert {str(run): 800 for run in range(4)} == {run: one.sum for run, one in store.query_by("c", "run").items()}
     assert 3200 == store.query("h").count
+
+
+def test_a_handler_that_interrupts_an_export_and_flushes_is_told_no_and_harms_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sdk, clock = made(tmp_path / "m.db")
+    rows = SQLiteStore._rows
+    answers: list[bool] = []
+
+    def interrupted(self: SQLiteStore, *args: Any) -> Iterator[Any]:
+        for row in rows(self, *args):
+            if len(answers) < 3:
+                answers.append(False)
+                answers[-1] = sdk.flush(0.1)
+            yield row
+
+    monkeypatch.setattr(SQLiteStore, "_rows", interrupted)
+    fill(sdk, clock, 30)
+    assert [False] * 3 == answers
+    assert 30 == SQLiteStore(tmp_path / "m.db").query("c").count
+
+
+def test_a_child_that_is_forked_during_an_export_can_use_its_store(tmp_path: Path) -> None:
+    sdk, clock = made(tmp_path / "m.db")
+    fill(sdk, clock, 10)
+    store = sdk.config.exporters[0].exporter
+    assert isinstance(store, SQLiteStore)
+    holds, ends = threading.Event(), threading.Event()
+    thread = threading.Thread(target=lambda: exclusively(store._lock, lambda: (holds.set(), ends.wait())))
+    thread.start()
+    holds.wait()
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0 if store.query("c").count == 10 else 1)
+    ends.set()
+    thread.join()
+    assert 0 == os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def test_processes_with_different_numbers_of_buckets_are_merged(tmp_path: Path) -> None:
+    for max_buckets in (320, 160):
+        clock = ManualClock(START)
+        store = SQLiteStore(tmp_path / "m.db")
+        sdk = MetricsSDK(Config(background=False, clock=clock, exporters=[store], max_buckets=max_buckets))
+        fill(sdk, clock, 20)
+    assert 40 == SQLiteStore(tmp_path / "m.db").query("h").count
+
+
+def test_fractions_of_seconds_are_rolled_up_to_the_end(tmp_path: Path) -> None:
+    kept = [(0.3, 3), (0.9, 90)]
+    clock = ManualClock(START)
+    store = SQLiteStore(tmp_path / "m.db", resolutions=kept)
+    sdk = MetricsSDK(Config(background=False, clock=clock, exporters=[store], resolutions=kept))
+    for _ in range(50):
+        sdk.counter("c").add(1)
+        clock.advance(0.3)
+        sdk.flush()
+    store.maintain(START + 40)
+    assert 50 == store.query("c").count
 
 
 def broken(sdk: MetricsSDK, message: str) -> None:
@@ -302,9 +363,47 @@ def test_a_file_of_an_earlier_version_is_brought_up_to_date_and_one_of_a_later_v
         SQLiteStore(path).query("c")
 
 
-def test_the_file_is_for_its_owner_alone(tmp_path: Path) -> None:
-    SQLiteStore(tmp_path / "m.db").names()
-    assert 0o600 == (tmp_path / "m.db").stat().st_mode & 0o777
+def test_the_files_are_for_their_owner_alone(tmp_path: Path) -> None:
+    sdk, clock = made(tmp_path / "m.db")
+    fill(sdk, clock, 10)
+    assert {0o600} == {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+
+
+def test_a_database_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "other.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE users (name)")
+        connection.commit()
+    before = path.read_bytes()
+    with pytest.raises(StoreError, match="a database of something else"):
+        SQLiteStore(path).query("c")
+    sdk, _clock = made(path)
+    broken(sdk, "a database of something else")
+    assert ([path], before) == (list(tmp_path.iterdir()), path.read_bytes())
+
+
+def test_reading_makes_no_file_and_changes_no_empty_one(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="cannot use"):
+        SQLiteStore(tmp_path / "m.db").query("c")
+    (tmp_path / "empty.db").touch()
+    with pytest.raises(StoreError, match="no windows in the file yet"):
+        SQLiteStore(tmp_path / "empty.db").query("c")
+    assert (1, 0) == (len(list(tmp_path.iterdir())), (tmp_path / "empty.db").stat().st_size)
+
+
+def test_a_file_that_is_deleted_under_the_process_is_made_anew(tmp_path: Path) -> None:
+    sdk, clock = made(tmp_path / "m.db")
+    fill(sdk, clock, 10)
+    for path in tmp_path.iterdir():
+        path.unlink()
+    fill(sdk, clock, 20)
+    assert 20 == SQLiteStore(tmp_path / "m.db").query("c").count
+
+
+@pytest.mark.parametrize("given", [{"path": ""}, {"resolutions": []}, {"timeout_seconds": -1}, {"timeout_seconds": "x"}])
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError):
+        SQLiteStore(**{"path": tmp_path / "m.db", **given})
 
 
 @pytest.mark.slow
@@ -313,7 +412,7 @@ def test_a_forked_child_writes_its_own_values_and_leaves_its_parents_connection_
 ) -> None:
     program = f"""
 import os
-from metrics_sdk import Config, MetricsSDK
+from metrics_sdk import Config, ConfigurationError, MetricsSDK
 from metrics_sdk.sqlite import SQLiteStore
 sdk = MetricsSDK(Config(exporters=[SQLiteStore({str(tmp_path / "m.db")!r}, timeout_seconds=30)]))
 sdk.counter("c").add(1)

@@ -54,8 +54,13 @@ def test_an_exception_while_windows_are_closed_leaves_each_value_in_one_window(
         patch.setattr(Windows, "put", interrupted)
         with pytest.raises(Stop):
             sdk._store.drain()
-    assert [SERIES] * 2 == [sdk.query("c").count, sdk.query("c", last=30).count]
-    assert 1 == sdk.query("c", {"i": 7}, last=30).count
+    for i in range(SERIES):
+        sdk.counter("c").add(1, {"i": i})  # into what is open still, and stored already
+    assert 1 == sdk.query("c", {"i": 7}, last=30).count - 1
+    assert [2 * SERIES] * 2 == [sdk.query("c").count, sdk.query("c", last=30).count]
+    _clock.advance(10)
+    sdk.flush()
+    assert [2 * SERIES] * 2 == [sdk.query("c").count, sdk.query("c", last=60).count]
 
 
 def test_the_gil_is_offered_while_windows_are_closed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,8 +88,19 @@ def test_a_query_reads_a_window_that_is_stored_and_not_yet_moved_once() -> None:
     state = series.current()
     assert state.open is not None
     windows = sdk._store._windows[id(series.lock)]
-    put = partial(windows.put, state.window, series, state.open)
+    series.note_stored(state.open)
+    put = partial(windows.put, state.window, series, state.open, series.current().stored)
     put()
     put()
     _start, _end, found = sdk._store.read([series], clock.time() - 60, clock.time())
     assert [1] == [aggregate.count for parts in found.values() for aggregate in parts]
+
+
+def test_windows_are_let_go_of_without_a_flusher_and_without_a_flush_too() -> None:
+    clock = ManualClock(1000.0)
+    sdk = MetricsSDK(Config(background=False, clock=clock, resolutions=[(10, 60), (60, 600)]))
+    for _ in range(300):
+        sdk.counter("c").add(1)
+        sdk.query("c")
+        clock.advance(10)
+    assert sum(len(level.by_start) for windows in sdk._store._windows.values() for level in windows._levels) < 30

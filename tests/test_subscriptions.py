@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -86,10 +87,82 @@ def test_a_window_without_data_does_not_come(sdk: MetricsSDK, clock: ManualClock
     assert [1_000_000, 1_000_040] == seen
 
 
-@pytest.mark.parametrize("every", [5, 25, -10])
-def test_a_width_that_cannot_be_had_is_refused(sdk: MetricsSDK, every: float) -> None:
-    with pytest.raises(ConfigurationError, match="cannot be made of windows of 10"):
+@pytest.mark.parametrize(
+    ("every", "message"),
+    [(5, "windows of 10 seconds"), (25, "windows of 10 seconds"), (0, "positive"), (True, "positive"), ("60", "positive")],
+)
+def test_a_width_that_cannot_be_had_is_refused(sdk: MetricsSDK, every: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         sdk.subscribe(print, every=every)
+
+
+def test_a_coroutine_function_is_no_subscriber(sdk: MetricsSDK) -> None:
+    async def callback(window: Window) -> None: ...
+
+    with pytest.raises(ConfigurationError, match="plain function"):
+        sdk.subscribe(callback)
+
+
+def test_after_the_clock_was_far_ahead_windows_come_again(sdk: MetricsSDK, clock: ManualClock) -> None:
+    seen: list[float] = []
+    sdk.subscribe(lambda window: seen.append(window.aggregates()["c"][("k", "v"),].sum))
+    for jump in (0, 1e8, -1e8):
+        clock.jump(jump)
+        run(sdk, clock, 3)
+    assert sum(seen) >= 3 * (1 + 2 + 3) - 3
+    assert seen[-1] == 3
+
+
+def test_what_comes_late_while_windows_are_on_their_way_is_delivered_once(sdk: MetricsSDK, clock: ManualClock) -> None:
+    seen: list[float] = []
+
+    def callback(window: Window) -> None:
+        if not seen:  # between the delivery and its acknowledgement
+            sdk.record("c", 100, {"k": "v"}, timestamp=1_000_003)
+            sdk._store.drain()
+        seen.append(window.aggregates()["c"][("k", "v"),].sum)
+
+    sdk.subscribe(callback)
+    run(sdk, clock, 3)
+    assert [1, 2, 3, 100] == sorted(seen)
+
+
+def test_a_subscription_that_closes_in_its_own_callback_ends(run_python: Callable[..., str]) -> None:
+    program = """
+import threading, time
+from metrics_sdk import Config, MetricsSDK
+sdk = MetricsSDK(Config(resolutions=[(0.05, 5)], flush_interval_seconds=0.02))
+seen = []
+def callback(window):
+    seen.append(window)
+    subscription.close()
+subscription = sdk.subscribe(callback)
+worker = sdk._workers[0]
+sdk.counter("c").add(1)
+end = time.monotonic() + 20
+while (not seen or worker._running) and time.monotonic() < end:
+    time.sleep(0.01)
+print(len(seen), worker._running)
+sdk.shutdown()
+"""
+    assert "1 False\n" == run_python(program)
+
+
+def test_flush_and_exit_do_not_wait_for_a_callback_that_hangs(run_python: Callable[..., str]) -> None:
+    program = """
+import threading, time
+from metrics_sdk import Config, MetricsSDK
+sdk = MetricsSDK(Config(resolutions=[(0.05, 5)], flush_interval_seconds=0.02))
+began = threading.Event()
+sdk.subscribe(lambda window: (began.set(), threading.Event().wait()))
+sdk.counter("c").add(1)
+assert began.wait(20)
+started = time.monotonic()
+assert sdk.flush(20)
+assert sdk.shutdown(20)
+print(time.monotonic() - started < 5)
+"""
+    assert "True\n" == run_python(program)
 
 
 def test_without_windows_there_is_nothing_to_subscribe_to() -> None:

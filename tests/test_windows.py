@@ -183,6 +183,8 @@ def test_a_late_value_goes_into_the_window_that_took_the_place_of_its_own() -> N
     later.fold([100.0])
     windows.put(START, series, later)
     windows.pack(START, series)
+    assert (4, 113.0) == (model.sdk.query("h", last=500).count, model.sdk.query("h", last=500).sum)
+    model.sdk.flush()
     found = model.sdk.query("h", last=500)
     assert (4, 113.0, 1) == (found.count, found.sum, len(found.series()))
 

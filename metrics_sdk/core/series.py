@@ -29,7 +29,8 @@ class State:
 
     `created` is the time since when it counts. `open` is the aggregate of the window that began at `window`; `total` is
     everything before it. `batches` names the last batch merged from each cell (interpreted core only, see
-    `append.AppendCell`), `points` the last batch of points with a time of their own (see `metrics_sdk.points`), of which
+    `append.AppendCell`), `stored` the aggregates that the map may have stored of the open window (interpreted
+    core only), `points` the last batch of points with a time of their own from each shard (see `metrics_sdk.points`), of which
     `merged_points` are in `merged`.
     """
 
@@ -42,7 +43,8 @@ class State:
         self.total = total
         self.drops: vec[i64] = zeros(0)
         self.batches: tuple[Any, ...] = ()
-        self.points: object = None
+        self.stored: tuple[Any, ...] = ()
+        self.points: tuple[Any, ...] = ()
         self.merged_points: i64 = 0
 
     def successor(self) -> State:
@@ -53,6 +55,7 @@ class State:
         made.open = self.open
         made.drops = self.drops
         made.batches = self.batches
+        made.stored = self.stored
         made.points = self.points
         made.merged_points = self.merged_points
         return made
@@ -149,7 +152,8 @@ class Series:
         old = self.current()
         made = old.successor()
         scope = self.scope
-        target: Aggregate | None = old.open if self.windowed else old.total
+        windowed = self.windowed  # read once: the configuration may change it meanwhile
+        target: Aggregate | None = old.open if windowed else old.total
         if values:
             if target is None:
                 made.window = scope.window
@@ -159,7 +163,7 @@ class Series:
             if isinstance(merged, LastValue):
                 scope.takes += 1
                 merged.order = scope.takes
-            if self.windowed:
+            if windowed:
                 made.open = merged
             else:
                 made.total = merged
@@ -169,20 +173,21 @@ class Series:
         made.batches = tuple(batches)
         return made
 
-    def merge_points(self, batch: object, closed: Aggregate, opened: Aggregate, drops: dict[int, int]) -> None:
+    def merge_points(self, batch: object, shard: int, closed: Aggregate, opened: Aggregate, drops: dict[int, int]) -> None:
         """Merge what a batch of points gives to this series, once; call it with the lock held.
 
         `closed` is for windows that have ended, `opened` for the open one; `drops` by reason.
         """
         old = self.current()
-        if old.points is batch:
+        if self.has_merged(batch, shard):
             return
         made = old.successor()
         scope = self.scope
         if isinstance(opened, LastValue):
             scope.takes += 1
             opened.order = scope.takes  # what came late is never the last value
-        target: Aggregate | None = old.open if self.windowed else old.total
+        windowed = self.windowed
+        target: Aggregate | None = old.open if windowed else old.total
         if opened.count and target is None:
             made.window = scope.window
             scope.opened[self] = None  # before the state is shown: an entry too many does no harm
@@ -190,7 +195,7 @@ class Series:
         elif opened.count and target is not None:
             merged = target if COMPILED else target.copy()
             merged.merge(opened)
-            if self.windowed:
+            if windowed:
                 made.open = merged
             else:
                 made.total = merged
@@ -202,8 +207,15 @@ class Series:
         made.merged_points += closed.count + opened.count
         for reason, times in drops.items():
             made.drop(reason, times)
-        made.points = batch
+        points = list(made.points) + [None] * (shard + 1 - len(made.points))
+        points[shard] = batch
+        made.points = tuple(points)
         self.state = made
+
+    def has_merged(self, batch: object, shard: int) -> bool:
+        """Tell whether a batch of points from `shard` is part of the state."""
+        points = self.current().points
+        return len(points) > shard and points[shard] is batch
 
     def close_window(self, closed: Aggregate) -> None:
         """Move the open window, which the map has stored as `closed`, into the total. Call it with the lock held."""
@@ -218,6 +230,15 @@ class Series:
             made.total = state.total.copy()
             made.total.merge(closed)
             made.open = None
+            made.stored = ()
+            self.state = made
+
+    def note_stored(self, opened: Aggregate) -> None:
+        """Take note that the map is about to store the open window. Call it with the lock held."""
+        # Compiled, the open aggregate stays the same object until it is moved, and storing it again changes nothing.
+        if not COMPILED:
+            made = self.state.successor()
+            made.stored = (*made.stored, opened)
             self.state = made
 
     def total(self) -> Aggregate:

@@ -59,19 +59,32 @@ class Table:
     """
 
     def __init__(
-        self, scope: Scope, description: Description, empty: Aggregate, limit: int, locks: list[Any], refuses: bool = False
+        self,
+        scope: Scope,
+        description: Description,
+        empty: Aggregate,
+        limit: int,
+        locks: list[Any],
+        stands_for: Table | None = None,
     ) -> None:
-        """`refuses`: the instrument is turned off, and what is recorded here is counted as `disabled`."""
+        """`stands_for`: the instrument's own table, in whose place values are counted as `disabled`: it is turned off."""
         self.scope: Final = scope
         self.description = description
         self.empty: Final = empty
         self.limit: Final = limit
         self.locks: Final = locks
-        self.refuses: Final = refuses
+        self.stands_for: Final = stands_for
+        self.refuses: Final = stands_for is not None
         self.series: Final[dict[object, Series]] = {}
         self.pairs: Final[dict[Any, Any]] = {}
         self.windowed = scope.windowed
+        self.windowed_since = 0.0  # when windows were turned on for this instrument, if they were off
         self.observed: frozenset[Series] | None = None  # observable instruments: the series seen at the last callback
+
+    def own(self) -> Table:
+        """Return the instrument's own table: this one, or that which it stands for."""
+        stands_for = self.stands_for
+        return self if stands_for is None else stands_for
 
     def find(self, pairs: Pairs) -> Series:
         """Return the series of these attributes, made at first sight; the overflow series once there are too many."""
