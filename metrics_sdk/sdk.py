@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import itertools
-import math
 import os
 import sys
 import threading
@@ -16,7 +15,7 @@ from typing import Any, cast
 
 from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
-from metrics_sdk.config import CHANGEABLE, Config, Export, check_seconds, check_width, takes_windows
+from metrics_sdk.config import CHANGEABLE, Config, check_seconds, check_width
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.attributes import Pairs
@@ -26,9 +25,9 @@ from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, 
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.table import PER_SECOND, Description, Table
 from metrics_sdk.errors import ConfigurationError, DeclarationError
-from metrics_sdk.exporting import Cumulative, ExportWorker, Job
+from metrics_sdk.exports import Exports
 from metrics_sdk.faults import LOGGER, Faults
-from metrics_sdk.feeds import Feed, Window
+from metrics_sdk.feeds import Window
 from metrics_sdk.flusher import Flusher
 from metrics_sdk.health import Health, account, as_metrics, instrument_health
 from metrics_sdk.interval import Seconds, Time
@@ -43,7 +42,6 @@ from metrics_sdk.store import AggregateMap
 from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
 
-SUBSCRIBER_SECONDS = 0.5  # what the end of the process waits for a subscriber that is still at a window
 OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
 
 _monotonic = time.monotonic  # for waiting in real time, whatever clock the SDK is given
@@ -72,14 +70,11 @@ class MetricsSDK:
         self._scope = Scope(_shards(config), bool(config.resolutions), self._started, config.clock.time, Timed)
         self._store = AggregateMap(self._scope, config.clock, config.map_locks, config.resolutions, _aligned(config))
         self._reconfiguring = threading.RLock()
-        self._points = self._store.points = Points(self._scope, config.clock, self._store, config, self._is_own_thread)
+        self._points = self._store.points = Points(self._scope, config.clock, self._store, config, self.is_own_thread)
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
-        self._workers: list[ExportWorker] = []  # replaced, never changed: others go through it meanwhile
-        self._feeds: dict[ExportWorker, Feed] = {}  # of those whose exporters take windows
-        for export in _distinct(config.exporters):
-            self._add_worker(export)
         self._tables: dict[str, Table] = {}
+        self._exports = Exports(self, self._store, config.exporters)
         self._retired: list[Table] = []
         self._refused: dict[Table, Table] = {}  # where values go while their instrument is turned off
         self._reader = Reader(self._tables, self._store, config.clock, lambda: self._observe(OBSERVE_SECONDS))
@@ -110,16 +105,7 @@ class MetricsSDK:
             )
         with self._reconfiguring:
             config = Config(**{**vars(self.config), **changes})
-            workers = {id(worker.export.exporter): worker for worker in self._workers}
-            if "exporters" in changes and any([id(export.exporter) not in workers for export in config.exporters]):
-                raise ConfigurationError(
-                    "exporters cannot be added while running: only their intervals and timeouts can be changed"
-                )
-            for worker in self._workers:
-                check_width(worker.export.exporter, config.resolutions)
-            for export in _distinct(config.exporters) if "exporters" in changes else ():
-                workers[id(export.exporter)].export = export
-            self._due.clear()
+            self._exports.change(config, given="exporters" in changes)
             if not self._store.change(config.resolutions, _aligned(config)):
                 raise ConfigurationError("a drain has been under way for five seconds: nothing was changed, try again")
             self.config = config
@@ -132,8 +118,6 @@ class MetricsSDK:
         self._started_at = self._reader.started_at = self._clock.time()
         self._flushes = 0
         self._flush_seconds = 0.0
-        self._due: dict[ExportWorker, float] = {}
-        self._merged_closed = 0
         self._report_due = 0.0
         self._first_shutdown = itertools.count()
         self._shutting_down: int | None = None
@@ -266,11 +250,12 @@ class MetricsSDK:
         """Return everything there is, frozen: what exporters get. Runs the callbacks and drains first."""
         self._observe(OBSERVE_SECONDS)
         self._store.drain()
-        return self._snapshot()
+        return self.frozen()
 
-    def _snapshot(self) -> Snapshot:
+    def frozen(self) -> Snapshot:
+        """Return everything that is merged; drains nothing."""
         now = self._clock.time()
-        metrics = [_metric(table, now) for table in list(self._tables.values())]
+        metrics = [_metric(table, now) for table in self.tables()]
         metrics = [metric for metric in metrics if metric.points]
         metrics += as_metrics(self.health(), self._started_at, now)
         return Snapshot(self.config.resource, now, tuple(metrics))
@@ -279,10 +264,7 @@ class MetricsSDK:
         """Return the accounting, and how the parts are doing. Drains nothing."""
         points = self._points.waiting()
         refused = self._refused
-        current = {
-            table.description.name: instrument_health(table, points, refused.get(table))
-            for table in list(self._tables.values())
-        }
+        current = {table.description.name: instrument_health(table, points, refused.get(table)) for table in self.tables()}
         instruments = {name: found for name, (found, _) in current.items()}
         everything = [
             *current.values(),
@@ -309,7 +291,7 @@ class MetricsSDK:
             flusher_running=self._flusher.running,
             shut_down=self._scope.is_closed(),
             faults=self.faults.counts(),
-            exporters={worker.export.name: worker.health(merged) for worker in self._workers},
+            exporters=self._exports.health(merged),
         )
 
     def subscribe(self, callback: Callable[[Window], object], *, every: float | None = None) -> Subscription:
@@ -321,37 +303,16 @@ class MetricsSDK:
         """
         import inspect  # 7 ms, and not before somebody subscribes
 
-        width = self.config.resolutions[0].width if self.config.resolutions else 0.0
         if not callable(callback) or inspect.iscoroutinefunction(callback):
             raise ConfigurationError(f"a subscriber is a plain function of a window, not {callback!r}")
         if every is not None:
             check_seconds("every", every)
-        subscription = Subscription(callback, width if every is None else every, self.faults)
-        check_width(subscription, self.config.resolutions)
-        worker = self._add_worker(Export(subscription, name=subscription.name, timeout_seconds=max(1.0, width)))
-        subscription.connect(self._feeds.get(worker), lambda: self._remove_worker(worker))
-        if self._scope.running and self.config.background:
-            worker.start()
+        resolutions = self.config.resolutions
+        width = every if every is not None else resolutions[0].width if resolutions else 0.0
+        subscription = Subscription(callback, width, self.faults)
+        check_width(subscription, resolutions)
+        self._exports.subscribe(subscription, start=self._scope.running and self.config.background)
         return subscription
-
-    def _add_worker(self, export: Export) -> ExportWorker:
-        worker = ExportWorker(export, self._clock, self.faults)
-        if takes_windows(export.exporter):
-            width = getattr(export.exporter, "window_seconds", 0.0)
-            feed = Feed(self._store, lambda: list(self._tables.values()), self.faults, width)
-            self._feeds[worker] = feed
-            self._store.feeds[feed] = None
-        with self._reconfiguring:
-            self._workers = [*self._workers, worker]
-        return worker
-
-    def _remove_worker(self, worker: ExportWorker) -> None:
-        with self._reconfiguring:
-            self._workers = [one for one in self._workers if one is not worker]
-        feed = self._feeds.pop(worker, None)
-        if feed is not None:
-            self._store.feeds.pop(feed, None)
-        worker.stop()
 
     # ---- life cycle ---------------------------------------------------------------------------------------------
 
@@ -368,49 +329,9 @@ class MetricsSDK:
             self._store.age()
         if self._scope.is_closed():
             return drained and self._shutdown_result
-        if self._is_own_thread():  # it may not wait for exporters, nor may one of them wait for itself or another
+        if self.is_own_thread():  # it may not wait for exporters, nor may one of them wait for itself or another
             return False
-        return drained and self._export_all(deadline, last=False)
-
-    def _export_all(self, deadline: float, last: bool) -> bool:
-        if not self._workers:
-            return True
-        merged = self._merged()  # before what is exported is read: no more is acknowledged than was exported
-        workers = [worker for worker in self._workers if not isinstance(worker.export.exporter, Subscription)]
-        self._hand_over(last)
-        snapshot = self._snapshot() if any([worker not in self._feeds for worker in workers]) else None
-        jobs = [self._job(worker, merged, snapshot, last) for worker in workers]
-        if not self.config.background:
-            return all([worker.run_inline(job) for worker, job in zip(workers, jobs, strict=True)])
-        threaded = [worker for worker in workers if worker.start()]
-        done = [worker.submit(job) for worker, job in zip(workers, jobs, strict=True) if worker in threaded]
-        for worker, job in zip(workers, jobs, strict=True):
-            if worker not in threaded and not worker.run_inline(job):
-                return False
-        if self._is_own_thread():
-            return False
-        acknowledged = [latch.wait(deadline - _monotonic()) for latch in done]
-        for latch in done:
-            latch.abandoned = True
-        return all(acknowledged)
-
-    def _hand_over(self, last: bool) -> None:
-        """Give subscribers what has closed; nobody waits for them."""
-        for worker in self._workers:
-            if isinstance(worker.export.exporter, Subscription) and worker in self._feeds:
-                job = self._job(worker, 0, None, last)
-                if not self.config.background or not worker.start():
-                    worker.run_inline(job)
-                else:
-                    worker.submit(job)
-
-    def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last: bool) -> Job:
-        feed = self._feeds.get(worker)
-        if feed is None:
-            assert snapshot is not None
-            return Job(Cumulative(snapshot), merged, urgent=True, last=last)
-        with_open = last or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
-        return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, urgent=True, last=last)
+        return drained and self._exports.export_all(deadline, last=False)
 
     def shutdown(self, timeout: float = 5.0) -> bool:
         """Stop: refuse later values (counted as `after_shutdown`), drain, merge, export a last time, end the threads.
@@ -420,7 +341,7 @@ class MetricsSDK:
         """
         deadline = _monotonic() + timeout
         if next(self._first_shutdown):
-            if self._shutting_down != threading.get_ident() and not self._is_own_thread():
+            if self._shutting_down != threading.get_ident() and not self.is_own_thread():
                 self._shut_down.wait(timeout)  # else we are inside a handler that interrupted it, or in what it waits for
             return self._shutdown_result
         self._shutting_down = threading.get_ident()
@@ -443,15 +364,14 @@ class MetricsSDK:
         complete = self._store.drain(timeout=max(0.1, deadline - _monotonic())) and complete
         self._flusher.stop()
         self._callbacks.stop()
-        complete = self._export_all(deadline, last=True) and complete
-        for worker in self._workers:
-            patience = SUBSCRIBER_SECONDS if isinstance(worker.export.exporter, Subscription) else math.inf
-            worker.join(min(patience, deadline - _monotonic()))
+        complete = self._exports.export_all(deadline, last=True) and complete
+        self._exports.join(deadline)
         return complete
 
-    def _is_own_thread(self) -> bool:
+    def is_own_thread(self) -> bool:
+        """Tell whether one of the SDK's own threads is calling."""
         own = self._flusher.is_current_thread() or self._callbacks.is_current_thread()
-        return own or any([worker.is_current_thread() for worker in self._workers])
+        return own or self._exports.is_current_thread()
 
     def __enter__(self) -> MetricsSDK:
         return self
@@ -542,8 +462,8 @@ class MetricsSDK:
                 util.Finalize(None, self._at_exit, exitpriority=10)
         if self.config.background:
             self._scope.running = self._flusher.start()
-            for worker in self._workers if self._scope.running else ():
-                worker.start()
+            if self._scope.running:
+                self._exports.start()
 
     def _flusher_ended(self) -> None:
         self._scope.running = False
@@ -560,12 +480,12 @@ class MetricsSDK:
         self._flushes += 1
         self._observe(max(0.1, config.flush_interval_seconds))
         opened = self._store.opened()
-        closing = self._merged() if self._feeds and self._clock.time() >= opened + self._store.window_seconds else None
+        closing = self._exports.closing()
         self._store.drain()
         if closing is not None and self._store.opened() != opened:
-            self._merged_closed = closing
+            self._exports.closed(closing)
         self._store.age()
-        self._export_due(started)
+        self._exports.submit_due(started)
         if config.health_report_interval_seconds is not None and started >= self._report_due:
             self._report_due = started + config.health_report_interval_seconds
             self._report("INFO", "")
@@ -576,27 +496,13 @@ class MetricsSDK:
             next_pass = min(next_pass, now + self._scope.window + self._store.window_seconds - self._clock.time())
         return next_pass
 
-    def _export_due(self, now: float) -> None:
-        cumulative: list[ExportWorker] = []
-        for worker in self._workers:
-            feed = self._feeds.get(worker)
-            if feed is not None:
-                if feed.is_due():
-                    worker.start()
-                    worker.submit(Job(feed.delivery(with_open=False), self._merged_closed))
-            elif now >= self._due.setdefault(worker, now + worker.export.interval_seconds):
-                cumulative.append(worker)
-                self._due[worker] = now + worker.export.interval_seconds  # ticks that were missed are skipped
-        if cumulative:
-            merged, snapshot = self._merged(), self._snapshot()
-            for worker in cumulative:
-                worker.start()
-                worker.submit(Job(Cumulative(snapshot), merged))
-        for worker in self._workers:
-            worker.check()
+    def tables(self) -> list[Table]:
+        """Return the tables of all instruments."""
+        return list(self._tables.values())
 
-    def _merged(self) -> int:
-        return sum([int(account(table.series.values()).merged) for table in list(self._tables.values())])
+    def merged(self) -> int:
+        """Return how many values are merged."""
+        return sum([int(account(table.series.values()).merged) for table in self.tables()])
 
     def _report(self, level_name: str, which: str) -> None:
         import logging  # 3 ms, which importing this package need not take
@@ -626,11 +532,8 @@ class MetricsSDK:
         self._flusher.reset()
         self._callbacks.reset()
         self.registry.forked()
-        for worker in self._workers:
-            worker.reset()
+        self._exports.forked()
         self._reconfiguring = threading.RLock()
-        for feed in list(self._feeds.values()):
-            feed.reset()
         self._reset_process_state()
 
 
@@ -651,26 +554,6 @@ def _matches(patterns: Sequence[str], name: str) -> bool:
 
 def _has_gil() -> bool:
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
-
-
-def _distinct(exports: Sequence[Export]) -> list[Export]:
-    """Number the exporters that share a name, so that `health()` tells them apart."""
-    seen: dict[str, int] = {}
-    made = []
-    for export in exports:
-        seen[export.name] = number = seen.get(export.name, 0) + 1
-        made.append(
-            export
-            if number == 1
-            else Export(
-                export.exporter,
-                interval_seconds=export.interval_seconds,
-                timeout_seconds=export.timeout_seconds,
-                queue_size=export.queue_size,
-                name=f"{export.name}-{number}",
-            )
-        )
-    return made
 
 
 def _metric(table: Table, now: float) -> Metric:

@@ -21,6 +21,7 @@ ROWS = [
     {"store", "exporting", "flusher", "callbacks"},
     {"reader", "registry", "timing", "feeds"},
     {"subscriptions", "sqlite", "parallelism"},
+    {"exports"},
     {"sdk"},
     {"default"},
     {"testing", "query_command"},

@@ -154,11 +154,11 @@ def test_the_worker_survives_an_exception_thrown_into_its_thread() -> None:
     sdk = MetricsSDK(Config(exporters=[memory]))
     sdk.counter("c").add(1)
     assert sdk.flush()
-    ident = sdk._workers[0]._ident
+    ident = sdk._exports.workers[0]._ident
     assert ident is not None
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(SystemExit))
     assert sdk.flush()
-    assert sdk._workers[0]._ident == ident
+    assert sdk._exports.workers[0]._ident == ident
     assert 1 == sdk.health().faults["worker"]
     assert sdk.shutdown()
 

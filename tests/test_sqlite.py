@@ -102,7 +102,7 @@ def test_what_grows_old_is_rolled_up_exactly_and_deleted_at_last(tmp_path: Path)
 def test_an_export_that_is_tried_again_doubles_nothing(tmp_path: Path) -> None:
     sdk, clock = made(tmp_path / "m.db")
     fill(sdk, clock, 30)
-    feed = next(iter(sdk._feeds.values()))
+    feed = next(iter(sdk._exports.feeds.values()))
     feed.since = START
     for _ in range(3):
         assert sdk.flush()

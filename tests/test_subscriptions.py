@@ -137,7 +137,7 @@ def callback(window):
     seen.append(window)
     subscription.close()
 subscription = sdk.subscribe(callback)
-worker = sdk._workers[0]
+worker = sdk._exports.workers[0]
 sdk.counter("c").add(1)
 end = time.monotonic() + 20
 while (not seen or worker._running) and time.monotonic() < end:

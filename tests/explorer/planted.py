@@ -180,7 +180,7 @@ BUGS = (
     Bug(
         "a window is moved into the total before it is stored",
         (
-            Edit("store", ".put(state.window, series, opened)", ".clear"),
+            Edit("store", ".put(state.window, series, opened, series.current().stored)", ".clear"),
             Edit(
                 "store",
                 "series.close_window(opened)",

@@ -1,0 +1,224 @@
+"""All exporters and subscribers of an SDK: who is due, what each is given, and who is waited for."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from metrics_sdk.config import Config, Export, check_width, takes_windows
+from metrics_sdk.core.table import Table
+from metrics_sdk.errors import ConfigurationError
+from metrics_sdk.exporting import Cumulative, ExportWorker, Job
+from metrics_sdk.faults import Faults
+from metrics_sdk.feeds import Feed
+from metrics_sdk.health import ExporterHealth
+from metrics_sdk.snapshot import Snapshot
+from metrics_sdk.store import AggregateMap
+from metrics_sdk.subscriptions import Subscription
+
+SUBSCRIBER_SECONDS = 0.5  # what the end of the process waits for a subscriber that is still at a window
+
+_monotonic = time.monotonic
+
+
+class Home(Protocol):
+    """What is needed of the SDK."""
+
+    config: Config
+    faults: Faults
+
+    def merged(self) -> int:
+        """Return how many values are merged."""
+
+    def frozen(self) -> Snapshot:
+        """Return everything that is merged."""
+
+    def tables(self) -> Iterable[Table]:
+        """Return the tables of all instruments."""
+
+    def is_own_thread(self) -> bool:
+        """Tell whether one of the SDK's own threads is calling."""
+
+
+class Exports:
+    """A worker for each exporter and subscriber; those who take windows have a feed of them."""
+
+    def __init__(self, home: Home, store: AggregateMap, exports: Sequence[Export]) -> None:
+        self._home = home
+        self._store = store
+        self.workers: list[ExportWorker] = []  # replaced, never changed: others go through it meanwhile
+        self.feeds: dict[ExportWorker, Feed] = {}
+        self._changing: Any = threading.RLock()
+        for export in distinct(exports):
+            self.add(export)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._due: dict[ExportWorker, float] = {}
+        self._merged_closed = 0  # how many values are in windows that have closed
+
+    def forked(self) -> None:
+        """Begin anew in a forked child."""
+        self._changing._at_fork_reinit()
+        for worker in self.workers:
+            worker.reset()
+        for feed in list(self.feeds.values()):
+            feed.reset()
+        self._begin()
+
+    def add(self, export: Export) -> ExportWorker:
+        """Return a new worker for an exporter; its thread is not started."""
+        worker = ExportWorker(export, self._home.config.clock, self._home.faults)
+        if takes_windows(export.exporter):
+            feed = Feed(self._store, self._home.tables, self._home.faults, getattr(export.exporter, "window_seconds", 0.0))
+            self.feeds[worker] = feed
+            self._store.feeds[feed] = None
+        with self._changing:
+            self.workers = [*self.workers, worker]
+        return worker
+
+    def subscribe(self, subscription: Subscription, start: bool) -> None:
+        """Hand closed windows to a subscriber from now on."""
+        width = self._home.config.resolutions[0].width
+        worker = self.add(Export(subscription, name=subscription.name, timeout_seconds=max(1.0, width)))
+        subscription.connect(self.feeds.get(worker), lambda: self._remove(worker))
+        if start:
+            worker.start()
+
+    def _remove(self, worker: ExportWorker) -> None:
+        with self._changing:
+            self.workers = [one for one in self.workers if one is not worker]
+        feed = self.feeds.pop(worker, None)
+        if feed is not None:
+            self._store.feeds.pop(feed, None)
+        worker.stop()
+
+    def change(self, config: Config, given: bool) -> None:
+        """Take on the intervals and timeouts of `config`, if they were `given`.
+
+        Raises ConfigurationError for exporters that are new, and where a subscriber's windows could not be had any more.
+        """
+        workers = {id(worker.export.exporter): worker for worker in self.workers}
+        if given and any([id(export.exporter) not in workers for export in config.exporters]):
+            raise ConfigurationError(
+                "exporters cannot be added while running: only their intervals and timeouts can be changed"
+            )
+        for worker in self.workers:
+            check_width(worker.export.exporter, config.resolutions)
+        for export in distinct(config.exporters) if given else ():
+            workers[id(export.exporter)].export = export
+        self._due.clear()
+
+    def start(self) -> None:
+        """Start the threads of those that are there."""
+        for worker in self.workers:
+            worker.start()
+
+    # ---- exporting ----------------------------------------------------------------------------------------------
+
+    def closing(self) -> int | None:
+        """Return how many values closed windows will have once the open one, if it has ended, is closed; None if it goes on."""
+        ended = self._home.config.clock.time() >= self._store.opened() + self._store.window_seconds
+        return self._home.merged() if self.feeds and ended else None
+
+    def closed(self, merged: int) -> None:
+        """Take note that a window has closed."""
+        self._merged_closed = merged
+
+    def submit_due(self, now: float) -> None:
+        """Give work to those who are due."""
+        cumulative: list[ExportWorker] = []
+        for worker in self.workers:
+            feed = self.feeds.get(worker)
+            if feed is not None:
+                if feed.is_due():
+                    worker.start()
+                    worker.submit(Job(feed.delivery(with_open=False), self._merged_closed))
+            elif now >= self._due.setdefault(worker, now + worker.export.interval_seconds):
+                cumulative.append(worker)
+                self._due[worker] = now + worker.export.interval_seconds  # ticks that were missed are skipped
+        if cumulative:
+            merged, snapshot = self._home.merged(), self._home.frozen()
+            for worker in cumulative:
+                worker.start()
+                worker.submit(Job(Cumulative(snapshot), merged))
+        for worker in self.workers:
+            worker.check()
+
+    def export_all(self, deadline: float, last: bool) -> bool:
+        """Export everything now; tell whether all exporters acknowledged it before `deadline`. Nobody waits for subscribers."""
+        if not self.workers:
+            return True
+        background = self._home.config.background
+        merged = self._home.merged()  # before what is exported is read: no more is acknowledged than was exported
+        workers = [worker for worker in self.workers if not isinstance(worker.export.exporter, Subscription)]
+        self._hand_over(last)
+        snapshot = self._home.frozen() if any([worker not in self.feeds for worker in workers]) else None
+        jobs = [self._job(worker, merged, snapshot, last) for worker in workers]
+        if not background:
+            return all([worker.run_inline(job) for worker, job in zip(workers, jobs, strict=True)])
+        threaded = [worker for worker in workers if worker.start()]
+        done = [worker.submit(job) for worker, job in zip(workers, jobs, strict=True) if worker in threaded]
+        for worker, job in zip(workers, jobs, strict=True):
+            if worker not in threaded and not worker.run_inline(job):
+                return False
+        if self._home.is_own_thread():
+            return False
+        acknowledged = [latch.wait(deadline - _monotonic()) for latch in done]
+        for latch in done:
+            latch.abandoned = True
+        return all(acknowledged)
+
+    def _hand_over(self, last: bool) -> None:
+        for worker in self.workers:
+            if isinstance(worker.export.exporter, Subscription) and worker in self.feeds:
+                job = self._job(worker, 0, None, last)
+                if not self._home.config.background or not worker.start():
+                    worker.run_inline(job)
+                else:
+                    worker.submit(job)
+
+    def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last: bool) -> Job:
+        feed = self.feeds.get(worker)
+        if feed is None:
+            assert snapshot is not None
+            return Job(Cumulative(snapshot), merged, urgent=True, last=last)
+        with_open = last or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
+        return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, urgent=True, last=last)
+
+    def join(self, deadline: float) -> None:
+        """Wait for the workers to end after their last job."""
+        for worker in self.workers:
+            patience = SUBSCRIBER_SECONDS if isinstance(worker.export.exporter, Subscription) else math.inf
+            worker.join(min(patience, deadline - _monotonic()))
+
+    def is_current_thread(self) -> bool:
+        """Tell whether one of the exporters or subscribers is calling."""
+        return any([worker.is_current_thread() for worker in self.workers])
+
+    def health(self, merged: int) -> dict[str, ExporterHealth]:
+        """Return how each is doing, by name."""
+        return {worker.export.name: worker.health(merged) for worker in self.workers}
+
+
+def distinct(exports: Sequence[Export]) -> list[Export]:
+    """Number the exporters that share a name, so that `health()` tells them apart."""
+    seen: dict[str, int] = {}
+    made = []
+    for export in exports:
+        seen[export.name] = number = seen.get(export.name, 0) + 1
+        made.append(
+            export
+            if number == 1
+            else Export(
+                export.exporter,
+                interval_seconds=export.interval_seconds,
+                timeout_seconds=export.timeout_seconds,
+                queue_size=export.queue_size,
+                name=f"{export.name}-{number}",
+            )
+        )
+    return made
