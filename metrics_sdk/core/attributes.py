@@ -13,6 +13,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Final
 
+_PACKAGE: Final = __name__.partition(".")[0] + "."
+
 MAX_KEY_LENGTH: Final = 255
 MAX_VALUE_LENGTH: Final = 4096
 MAX_ATTRIBUTES: Final = 128
@@ -80,7 +82,7 @@ def text(value: object, limit: int) -> str:
 def raised_by_signal_handler(error: BaseException) -> bool:
     """Tell whether `error` came out of a signal handler that happened to run: it belongs to the host."""
     trace = error.__traceback__
-    if trace is None or (trace.tb_next is None and str(trace.tb_frame.f_globals.get("__name__")).startswith("metrics_sdk.")):
+    if trace is None or (trace.tb_next is None and str(trace.tb_frame.f_globals.get("__name__")).startswith(_PACKAGE)):
         return False  # raised by ourselves: asking for the handlers takes 85 µs
     handlers = handler_codes()
     while trace is not None:
