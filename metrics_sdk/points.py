@@ -122,7 +122,7 @@ class Points:
             cell.drop(INVALID_VALUE)
         elif number - number != 0.0:
             cell.drop(NON_FINITE)
-        elif cell.series.monotonic and number < 0:
+        elif number < cell.least():
             cell.drop(NEGATIVE)
         elif time is None:
             cell.drop(INVALID_TIMESTAMP)

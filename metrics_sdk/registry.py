@@ -301,14 +301,14 @@ def _move_to(instrument: Instrument, series: Series, total: Any) -> None:
     What had come together before the first look, here or in a forked parent, belongs to no window; a total that fell has
     begun anew.
     """
-    seen = series.observed
+    seen = series.scope.observed.get(series)
     if seen is None or seen.generation != series.scope.generation:
         first = before = total
     else:
         first, before = seen.first, seen.total
         if instrument.kind.monotonic and total < before:
             before = 0
-    series.observed = Observed(int(series.scope.generation), total, first)
+    series.scope.observed[series] = Observed(int(series.scope.generation), total, first)
     series.cell.record(total - before)
 
 

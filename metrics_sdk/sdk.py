@@ -10,7 +10,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, cast
 
 from metrics_sdk.alarm import Latch
@@ -549,6 +548,10 @@ def _aligned(config: Config) -> float:
 
 
 def _matches(patterns: Sequence[str], name: str) -> bool:
+    if not patterns:
+        return False
+    from fnmatch import fnmatchcase  # 3 ms, and not before there are patterns
+
     return any([fnmatchcase(name, pattern.lower()) for pattern in patterns])
 
 

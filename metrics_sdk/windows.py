@@ -72,6 +72,7 @@ class Windows:
     def __init__(self, resolutions: Sequence[Resolution]) -> None:
         self._resolutions: Sequence[Resolution] = ()
         self._levels: list[Level] = []
+        self._finest: Level | None = None
         self._rolling: RollUp | None = None
         self.change(resolutions)
 
@@ -85,6 +86,7 @@ class Windows:
             if level.width in levels or (level.by_start and any([divides(level.width, width) for width in levels])):
                 levels[level.width] = level
         self._levels = [levels[width] for width in sorted(levels)]
+        self._finest = levels[resolutions[0].width] if resolutions else None
         self._resolutions = resolutions
         self._ages = Ages(resolutions)
 
@@ -95,15 +97,16 @@ class Windows:
 
     def _place(self, start: float, series: Series) -> Window | None:
         """Return the window that what `series` has at `start` goes into; None without windows."""
-        if not self._resolutions:
+        finest = self._finest
+        if finest is None:
             return None
         rolling = self._rolling
         if rolling is not None and rolling.covers(start):
             if rolling.committed or series in rolling.coarse:
                 return rolling.coarse
             rolling.again = True
-        finest = self._level(self._resolutions[0].width)
-        return finest.window(floor(start, finest.width))
+        found = finest.by_start.get(start)
+        return finest.window(floor(start, finest.width)) if found is None else found
 
     def put(self, start: float, series: Series, closed: Aggregate, earlier: Sequence[Any] = ()) -> None:
         """Store the aggregate of a window, in the place of `earlier` ones: it contains what they do.
@@ -111,7 +114,9 @@ class Windows:
         The same one again changes nothing; a further one (a value came late) is added.
         """
         window = self._place(start, series)
-        if window is not None:
+        if window is not None and series not in window:
+            window[series] = closed
+        elif window is not None:
             replaced = {id(closed), *[id(one) for one in earlier]}
             others = [one for one in as_tuple(window.get(series)) if id(one) not in replaced]
             # A tuple for each series would set off the host's garbage collector, window by window: so only for a second one.
@@ -121,7 +126,7 @@ class Windows:
         """Store what is stored of a window in its smallest form, once nobody asks whether it is stored any more."""
         window = self._place(start, series)
         stored = None if window is None else window.get(series)
-        if window is not None and stored is not None:
+        if window is not None and isinstance(stored, (tuple, ExponentialHistogram)):
             window[series] = _smallest(series, as_tuple(stored))
 
     # ---- reading ------------------------------------------------------------------------------------------------
@@ -147,7 +152,9 @@ class Windows:
             parts: list[Any] = []
             for series, opened in chosen:
                 stored = window.get(series)
-                if stored is not None:
+                if type(stored) is bytes:
+                    parts.append(stored)  # what is packed is no part of an open window
+                elif stored is not None:
                     parts += [one for one in as_tuple(stored) if not any([one is other for other in opened])]
             if parts:
                 found.setdefault((start, end), []).extend(parts)

@@ -40,7 +40,9 @@ class Account:
         for series in many:
             state = series.current()
             pending: i64 = self.points.get(series, 0)
-            accepted: i64 = state.merged_points + pending
+            accepted: i64 = pending
+            if state.points is not None:
+                accepted += state.points.count
             dropped: i64 = 0
             excess: i64 = 0
             for cell in series.cell.parts():

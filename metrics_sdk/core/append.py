@@ -110,6 +110,10 @@ class AppendCell(Cell):
             self.dirty[self] = None
             raise
 
+    def least(self) -> float:
+        """Return the smallest value that is accepted."""
+        return self.lowest
+
     def drop(self, reason: int) -> None:
         """Count one value as dropped."""
         self._append(DROPS[reason])

@@ -7,6 +7,7 @@ thread's cell among several.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, SupportsFloat
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 class Cell:
     """Takes the values of one series. No method raises, none waits.
 
-    `record` and `drop` are for any cell, the others for those that `parts()` returns.
+    `record`, `drop` and `least` are for any cell, the others for those that `parts()` returns.
     """
 
     def __init__(self, series: Series) -> None:
@@ -31,6 +32,10 @@ class Cell:
 
     def drop(self, reason: int) -> None:
         """Count one value as dropped."""
+
+    def least(self) -> float:
+        """Return the smallest value that is accepted."""
+        return -math.inf
 
     def take(self) -> bool:
         """Move what was recorded into the series. False: the cell is being taken already, try again later."""

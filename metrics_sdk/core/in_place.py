@@ -105,6 +105,10 @@ class InPlaceCell(Cell):
             aggregate.make_room(x)
             aggregate.add(x)
 
+    def least(self) -> float:
+        """Return the smallest value that is accepted."""
+        return self.lowest
+
     def drop(self, reason: int) -> None:
         """Count one value as dropped."""
         self.series.adopt().drop(reason, 1)

@@ -14,7 +14,7 @@ if COMPILED:
 
 if TYPE_CHECKING:
     from metrics_sdk.core.cells import Cell
-    from metrics_sdk.core.series import Series
+    from metrics_sdk.core.series import Observed, Series
 
 #: The epoch of a scope that was shut down. No cell's epoch ever equals it.
 CLOSED: Final = -1
@@ -61,6 +61,7 @@ class Scope:
         # Both are changed one entry at a time and never swapped: a recorder may hold a reference.
         self.dirty: Final[dict[Cell, None]] = {}
         self.opened: Final[dict[Series, None]] = {}
+        self.observed: Final[dict[Series, Observed]] = {}  # the totals of observable instruments
         self.cells: Final[dict[Cell, None]] = {}  # those that cannot notice a fork by themselves
 
     def is_closed(self) -> bool:

@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 
 
 @final
+class MergedPoints:
+    """How many values with a time of their own a state includes, and the last batch of them from each shard. Never changed."""
+
+    def __init__(self, count: i64, batches: tuple[Any, ...]) -> None:
+        self.count: Final = count
+        self.batches: Final = batches
+
+
+@final
 @mypyc_attr(acyclic=True)
 class State:
     """What a series amounts to. Interpreted, a state never changes once a series shows it: a new one takes its place.
@@ -30,34 +39,35 @@ class State:
     `created` is the time since when it counts. `open` is the aggregate of the window that began at `window`; `total` is
     everything before it. `batches` names the last batch merged from each cell (interpreted core only, see
     `append.AppendCell`), `stored` the aggregates that the map may have stored of the open window (interpreted
-    core only), `points` the last batch of points with a time of their own from each shard (see `metrics_sdk.points`), of which
-    `merged_points` are in `merged`.
+    core only), `points` tells the same of values with a time of their own (see `metrics_sdk.points`).
     """
 
     def __init__(self, generation: i64, total: Aggregate, created: float) -> None:
         self.generation: i64 = generation
         self.created = created
-        self.merged: i64 = 0
         self.window = 0.0
         self.open: Aggregate | None = None
         self.total = total
         self.drops: vec[i64] = zeros(0)
         self.batches: tuple[Any, ...] = ()
         self.stored: tuple[Any, ...] = ()
-        self.points: tuple[Any, ...] = ()
-        self.merged_points: i64 = 0
+        self.points: MergedPoints | None = None
+
+    @property
+    def merged(self) -> i64:
+        """How many values it includes."""
+        opened = self.open
+        return self.total.count if opened is None else self.total.count + opened.count
 
     def successor(self) -> State:
         """Return a state that starts out the same, to be changed and then shown instead."""
         made = State(self.generation, self.total, self.created)
-        made.merged = self.merged
         made.window = self.window
         made.open = self.open
         made.drops = self.drops
         made.batches = self.batches
         made.stored = self.stored
         made.points = self.points
-        made.merged_points = self.merged_points
         return made
 
     def drop(self, reason: i64, times: i64) -> None:
@@ -96,19 +106,17 @@ class Series:
     cell: Cell
     """What values are recorded into; `Table.find` sets it before anybody sees the series."""
 
-    def __init__(self, scope: Scope, attributes: Pairs, empty: Aggregate, lock: Any, windowed: bool, monotonic: bool) -> None:
+    def __init__(self, scope: Scope, attributes: Pairs, empty: Aggregate, lock: Any, windowed: bool) -> None:
         self.scope: Final = scope
         self.attributes: Final = attributes
         self.empty: Final = empty
         self.lock: Final = lock
         self.windowed = windowed
-        self.monotonic: Final = monotonic
         self.state = State(scope.generation, empty.fresh(), scope.now())
-        self.observed: Observed | None = None
 
     def offset(self) -> Any:
         """Return what an observed total was when it was first seen, else 0."""
-        observed = self.observed
+        observed = self.scope.observed.get(self) if self.scope.observed else None
         return 0 if observed is None else observed.first
 
     def current(self) -> State:
@@ -135,7 +143,6 @@ class Series:
         if isinstance(given, LastValue):
             scope.takes += 1
             given.order = scope.takes
-        state.merged += given.count
         if self.windowed:
             opened = state.open
             if opened is None:
@@ -167,7 +174,6 @@ class Series:
                 made.open = merged
             else:
                 made.total = merged
-            made.merged += len(values)
         batches = list(made.batches) + [None] * (shard + 1 - len(made.batches))
         batches[shard] = batch
         made.batches = tuple(batches)
@@ -203,19 +209,20 @@ class Series:
             total = made.total if COMPILED else made.total.copy()
             total.merge(closed)
             made.total = total
-        made.merged += closed.count + opened.count
-        made.merged_points += closed.count + opened.count
         for reason, times in drops.items():
             made.drop(reason, times)
-        points = list(made.points) + [None] * (shard + 1 - len(made.points))
-        points[shard] = batch
-        made.points = tuple(points)
+        before = old.points
+        batches = [] if before is None else list(before.batches)
+        batches += [None] * (shard + 1 - len(batches))
+        batches[shard] = batch
+        merged_before: i64 = 0 if before is None else before.count
+        made.points = MergedPoints(merged_before + closed.count + opened.count, tuple(batches))
         self.state = made
 
     def has_merged(self, batch: object, shard: int) -> bool:
         """Tell whether a batch of points from `shard` is part of the state."""
         points = self.current().points
-        return len(points) > shard and points[shard] is batch
+        return points is not None and len(points.batches) > shard and points.batches[shard] is batch
 
     def close_window(self, closed: Aggregate) -> None:
         """Move the open window, which the map has stored as `closed`, into the total. Call it with the lock held."""

@@ -58,6 +58,10 @@ class ShardedCell(Cell):
             cell = self._mine()
         cell.record(value)
 
+    def least(self) -> float:
+        """Return the smallest value that is accepted."""
+        return self.lowest
+
     def drop(self, reason: int) -> None:
         """Count one value as dropped, in this thread's cell."""
         self._mine().drop(reason)

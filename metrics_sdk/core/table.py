@@ -102,7 +102,7 @@ class Table:
                 key = identity(pairs)
             kind = self.description.kind
             lock = self.locks[hash((id(self), key)) & (len(self.locks) - 1)]
-            made = Series(self.scope, pairs, self.empty, lock, self.windowed, kind.monotonic)
+            made = Series(self.scope, pairs, self.empty, lock, self.windowed)
             shards = 1 if kind.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
             made.cell = new_cell(made, 0.0 if kind.monotonic else -math.inf, shards)
             if self.refuses:
