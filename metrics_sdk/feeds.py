@@ -180,7 +180,7 @@ class Feed:
             for series, stored in in_slices(by_series.items()):
                 if series in tables:
                     window.setdefault(series, (tables[series], []))[1].extend(as_tuple(stored))
-        made = [Window(self.source, start, end, 0, window) for (start, end), window in sorted(windows.items(), key=_time)]
+        made = [Window(self.source, start, end, 0, window) for (start, end), window in sorted(windows.items())]
         late = []
         for aggregate, (revision, series, start) in list(self.late.items()):
             own = floor(start, self.width)
@@ -197,7 +197,3 @@ class Feed:
         if end > self._missed_until:
             self._missed_until = end
             self.missed += 1
-
-
-def _time(item: tuple[tuple[float, float], Any]) -> tuple[float, float]:
-    return item[0]

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 from types import FrameType
@@ -24,7 +24,7 @@ from metrics_sdk.config import Config
 from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Aggregate
 from metrics_sdk.core.attributes import handler_codes, raised_by_signal_handler
 from metrics_sdk.core.cells import Cell
-from metrics_sdk.core.exclusion import exclusively
+from metrics_sdk.core.exclusion import exclusively, result_exclusively
 from metrics_sdk.core.numbers import to_float
 from metrics_sdk.core.reasons import (
     AFTER_SHUTDOWN,
@@ -86,8 +86,8 @@ class Places(Protocol):
     def put_late(self, series: Series, start: float, aggregate: Aggregate) -> None:
         """Add to a closed window; call it with the series' lock held. The same aggregate again changes nothing."""
 
-    def pack_late(self, series: Series, starts: Iterable[float]) -> None:
-        """Pack closed windows that were added to; call it with the series' lock held."""
+    def pack_late(self, series: Series, start: float) -> None:
+        """Pack a closed window that was added to; call it with the series' lock held."""
 
 
 class Points:
@@ -127,7 +127,7 @@ class Points:
         elif time is None:
             cell.drop(INVALID_TIMESTAMP)
         else:
-            shard = thread_number() % len(self._buffers) if len(self._buffers) > 1 else 0
+            shard = thread_number() % len(self._buffers)
             if len(self._buffers[shard]) < self._config.point_buffer_size or self._make_room(shard):
                 self._buffers[shard].append(Point(cell.series, number, time))
             else:
@@ -164,34 +164,28 @@ class Points:
 
     def take(self) -> bool:
         """Merge those that wait; call it with the drain lock held. False: a series was locked for too long."""
-        complete = True
         added: dict[tuple[Series, float], None] = {}
-        for shard in range(len(self._buffers)):
-            left = self._waiting_in(shard)  # not what is recorded meanwhile: there may be no end of it
-            while left > 0 and complete:
-                done: list[int] = []
-                exclusively(self._locks[shard], partial(self._take_into, done, shard, added), 1.0)
-                complete = bool(done) and done[0] >= 0
-                left -= done[0] if done else 0
-                time.sleep(0)
-                if done == [0]:
-                    break
+        complete = all([self._take_shard(shard, added) for shard in range(len(self._buffers))])
         if self.is_settled():  # as long as a batch is not done with, what it added must be known by its identity
             for series, start in added:
-                exclusively(series.lock, partial(self._places.pack_late, series, (start,)), 1.0)
+                exclusively(series.lock, partial(self._places.pack_late, series, start), 1.0)
         return complete
+
+    def _take_shard(self, shard: int, added: dict[tuple[Series, float], None]) -> bool:
+        items = self._buffers[shard]
+        left = len(items)  # not what is recorded meanwhile: there may be no end of it
+        while left > 0 and items:
+            take = partial(self._take_batch, shard, 1.0, added)
+            taken = result_exclusively(self._locks[shard], take, 1.0, otherwise=0)
+            if not taken:
+                return False
+            left -= taken
+            time.sleep(0)
+        return True
 
     def is_settled(self) -> bool:
         """Tell whether no batch is half merged."""
         return not any([items and type(items[0]) is Batch for items in self._buffers])
-
-    def _waiting_in(self, shard: int) -> int:
-        items = self._buffers[shard]
-        head = items[0] if items else None
-        return len(items) + (len(head) if type(head) is Batch else 0)
-
-    def _take_into(self, done: list[int], shard: int, added: dict[tuple[Series, float], None]) -> None:
-        done.append(self._take_batch(shard, 1.0, added))
 
     def _cut(self, shard: int, size: int, evict: bool = False) -> bool:
         """Cut the oldest points into a batch. False: there is one already, or nothing to cut."""
@@ -205,7 +199,7 @@ class Points:
         return True
 
     def _take_batch(self, shard: int, timeout: float, added: dict[tuple[Series, float], None]) -> int:
-        """Merge the oldest points; return how many, -1 if that could not be finished. `added`: takes note of closed windows."""
+        """Merge the oldest points; return how many, 0 if that could not be finished. `added`: takes note of closed windows."""
         self._cut(shard, _BATCH)
         items = self._buffers[shard]
         if not items:
@@ -217,7 +211,7 @@ class Points:
         for series, part in given.items():
             exclusively(series.lock, partial(self._merge, items, shard, series, batch, part), timeout)
         if not all([series.has_merged(batch, shard) for series in given]) or self._buffers[shard] is not items:
-            return -1
+            return 0
         items[:1] = ()
         for series, part in given.items():
             for start in part.windows:

@@ -139,7 +139,7 @@ class Aggregate:
             raise ValueError("an answer of all time has no windows: ask with last=, since= or until=")
         named = (self.name, self.kind, self.unit)
         made = []
-        for (start, end), parts in sorted(self._parts.items(), key=_time):
+        for (start, end), parts in sorted(self._parts.items()):
             covered = max(start, self.start), min(end, self.end)
             made.append(Aggregate(named, self._empty, gathered(self._empty, parts), *covered, 0, {(start, end): parts}))
         return tuple(made)
@@ -224,10 +224,6 @@ def _size(by: str) -> Callable[[Aggregate], float | None]:
             f"groups are ranked by one of {', '.join(_SIZES)}, a percentile such as 'p99', or a function, not {by!r}"
         )
     return lambda aggregate: aggregate.percentile(q)
-
-
-def _time(item: tuple[tuple[float, float], list[Any]]) -> tuple[float, float]:
-    return item[0]
 
 
 def gathered(empty: core.Aggregate, parts: Iterable[Any]) -> core.Aggregate:

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metrics_sdk.clock import Clock
-from metrics_sdk.core.attributes import Pairs, identity, normalise
+from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
 from metrics_sdk.interval import Seconds, Time, interval
 from metrics_sdk.query import Aggregate, Grouped, gathered, unknown
+from metrics_sdk.selection import Tags, checked_keys, group_of, includes, tags_of
 from metrics_sdk.slices import in_slices
 from metrics_sdk.store import AggregateMap
 
@@ -28,7 +29,7 @@ class Reader:
         self._store = store
         self._clock = clock
         self._observe = observe
-        self._selections: dict[Table, dict[object, tuple[int, list[Series]]]] = {}
+        self._selections: dict[Table, dict[Tags, tuple[int, list[Series]]]] = {}
 
     def query(self, name: str, attributes: object, last: Seconds | None, since: Time | None, until: Time | None) -> Aggregate:
         """See `MetricsSDK.query`."""
@@ -46,15 +47,12 @@ class Reader:
         until: Time | None,
     ) -> Grouped:
         """See `MetricsSDK.query_by`."""
-        if not keys or not all([isinstance(key, str) for key in keys]):
-            raise ValueError(f"query_by() needs the names of the attributes to tell apart, not {keys!r}")
+        keys = checked_keys(keys)
         asked = self._interval(last, since, until)
         table = self._table(name)
         groups: dict[Any, list[Series]] = {}
         for series in self._fresh(table, attributes, asked):
-            pairs = dict(series.attributes)
-            values = tuple([pairs.get(key) for key in keys])
-            groups.setdefault(values if len(keys) > 1 else values[0], []).append(series)
+            groups.setdefault(group_of(series.attributes, keys), []).append(series)
         return Grouped({key: self._answer(table, chosen, asked) for key, chosen in groups.items()})
 
     def query_all(
@@ -90,13 +88,12 @@ class Reader:
 
     def _fresh(self, table: Table, attributes: object, asked: object) -> Sequence[Series]:
         """Return the series that are asked for and have values, with what was recorded until now."""
-        if attributes is not None and not isinstance(attributes, Mapping):
-            raise ValueError(f"attributes are a mapping, such as {{'route': '/cart'}}, not {attributes!r}")
+        tags = tags_of(attributes)
         if asked is not None and not table.windowed:
             raise ValueError(f"{table.description.name!r} has no windows, as Config(without_windows=…) has it: only totals")
         if table.description.kind.observable:
             self._observe()
-        chosen = self._matching(table, attributes)
+        chosen = self._matching(table, tags)
         self._store.drain(chosen)
         return table.live(chosen)
 
@@ -121,20 +118,14 @@ class Reader:
         points = self._store.points
         return self.started_at if points is None else min(self.started_at, points.earliest)
 
-    def _matching(self, table: Table, attributes: object) -> list[Series]:
-        """Return the series whose attributes include those given; all for None, only the one without any for {}."""
-        if attributes is None:
+    def _matching(self, table: Table, tags: Tags) -> list[Series]:
+        if tags is None:
             return list(table.series.values())
-        wanted = normalise(attributes)
-        if not wanted:
-            return [table.find(())]
-        # By identity: 1, 1.0 and True are equal for Python, and different values for us.
-        tags = frozenset([identity((pair,)) for pair in wanted])
         selections = self._selections.setdefault(table, {})
         known = selections.get(tags)
         if known is None or known[0] != len(table.series):  # series are only ever added
             size = len(table.series)
-            found = [one for one in list(table.series.values()) if tags <= {identity((pair,)) for pair in one.attributes}]
+            found = [one for one in list(table.series.values()) if includes(one.attributes, tags)]
             if len(selections) >= _SELECTIONS:
                 selections.clear()
             known = selections[tags] = (size, found)

@@ -27,22 +27,21 @@ class Ages:
         width = self.resolutions[min(level + 1, len(self.resolutions) - 1)].width
         return floor(now - self.resolutions[level].span, width)
 
-    def aligned(self, time: float, now: float) -> float:
-        """Return the start of the window that `time` lies in, or would if it were kept."""
+    def width(self, time: float, now: float) -> float:
+        """Return the width of the windows that there are at `time`, or would be if it were not too old."""
         for level, resolution in enumerate(self.resolutions):
             if time >= self.since(level, now):
-                return floor(time, resolution.width)
-        return floor(time, self.resolutions[-1].width)
+                return resolution.width
+        return self.resolutions[-1].width
+
+    def aligned(self, time: float, now: float) -> float:
+        """Return the start of the window that `time` lies in."""
+        return floor(time, self.width(time, now))
 
     def end(self, time: float, now: float) -> float:
-        """Return the end of the window that `time`, if it is no edge, lies in."""
+        """Return the end of the window that `time` lies in, `time` itself where one begins there."""
         start = self.aligned(time, now)
-        if start == time:
-            return time
-        for level, resolution in enumerate(self.resolutions):
-            if time >= self.since(level, now):
-                return start + resolution.width
-        return start + self.resolutions[-1].width
+        return time if start == time else start + self.width(time, now)
 
 
 def floor(time: float, width: float) -> float:

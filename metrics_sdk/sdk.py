@@ -411,9 +411,9 @@ class MetricsSDK:
         for series in list(published.series.values()):
             series.windowed = windowed
         disabled = _matches(self.config.disabled, name)
-        if disabled and not table.refuses:
+        if disabled and table.stands_for is None:
             instrument.redirect(self._refusing(published))
-        elif not disabled and table.refuses:
+        elif not disabled and table.stands_for is not None:
             instrument.redirect(published)
 
     def _refusing(self, published: Table) -> Table:

@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from metrics_sdk.clock import Clock
 from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.draining import take_slice
-from metrics_sdk.core.exclusion import exclusively
+from metrics_sdk.core.exclusion import exclusively, result_exclusively
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.points import Points
 from metrics_sdk.resolutions import Ages, Resolution, divides, floor
 from metrics_sdk.slices import SLICE_SECONDS, in_slices
-from metrics_sdk.windows import Found, RollUp, Window, Windows
-
-T = TypeVar("T")
+from metrics_sdk.windows import Found, Window, Windows
 
 _CLOSED_TOGETHER = 16  # series whose windows are closed, or rolled up, under one hold of their lock: 20 to 200 µs
 _READ_TOGETHER = 16  # series whose windows are read under one hold
@@ -80,36 +78,37 @@ class AggregateMap:
         cells = None
         if chosen is not None:
             cells = [cell for series in chosen for cell in series.cell.parts()]
-        done: list[bool] = []
         deadline = time.monotonic() + timeout
-        exclusively(self.drain_lock, lambda: done.append(self._drain(cells, deadline)), timeout)
-        return done == [True]
+        return result_exclusively(self.drain_lock, partial(self._drain, cells, deadline), timeout, otherwise=False)
 
     def _drain(self, cells: list[Cell] | None, deadline: float) -> bool:
         scope = self._scope
-        window = scope.window
-        ended = False
-        if self.window_seconds:
-            now = self._clock.time()
-            window = floor(now, self.window_seconds)
-            if 0 < scope.window - now <= self.window_seconds:
-                window = scope.window  # the clock was set back a little: the open window stays open until it has caught up
-            ended = window != scope.window
-            if ended and not 0 <= now - scope.window - self.window_seconds < self._aligned_seconds:
-                self._close_windows(window)
-                ended = False
-        if cells is None or ended:
-            cells = list(scope.dirty)
-        else:
-            cells = [cell for cell in cells if cell in scope.dirty]
+        window = self._window_now()
+        closes = window != scope.window
+        now = self._clock.time()
+        # What is taken soon after the end of a window was recorded before it, or nearly so: it is taken first.
+        takes_first = closes and 0 <= now - scope.window - self.window_seconds < self._aligned_seconds
+        if closes and not takes_first:
+            self._close_windows(window)
+        cells = list(scope.dirty) if cells is None or takes_first else [cell for cell in cells if cell in scope.dirty]
         complete = self._take(cells, deadline)
-        if ended:
+        if takes_first:
             self._close_windows(window)
         if self.points is not None:
             complete = self.points.take() and complete
-        if ended and self._ages_inline:
+        if closes and self._ages_inline:
             self.age()
         return complete
+
+    def _window_now(self) -> float:
+        """Return the start of the window that should be open."""
+        opened = self._scope.window
+        if not self.window_seconds:
+            return opened
+        now = self._clock.time()
+        if 0 < opened - now <= self.window_seconds:
+            return opened  # the clock was set back a little: the open window stays open until it has caught up
+        return floor(now, self.window_seconds)
 
     def _take(self, cells: list[Cell], deadline: float) -> bool:
         """Take the cells; those that somebody else is taking again and again until the deadline."""
@@ -168,25 +167,23 @@ class AggregateMap:
         """Return the windows of the series that share a lock which have become too old."""
         now = self._scope.window
         gone: list[Window] = []
-        complete = True
-        while complete:
-            due: list[tuple[RollUp, list[list[Series]]] | None] = []
-            complete = exclusively(lock, partial(_put, due, partial(windows.next_roll_up, now)), 1.0)
-            if not complete or due[0] is None:
+        nothing: list[Window] = []
+        while True:
+            due = result_exclusively(lock, partial(windows.next_roll_up, now), 1.0, otherwise=None)
+            if due is None:
                 break
-            rolling, listed = due[0]
+            rolling, listed = due
             waiting: dict[Series, None] = {}
             for many in listed:
                 for series in in_slices(many):
                     if series not in rolling.coarse:
                         waiting[series] = None
-            for batch in in_slices(_batches(list(waiting), _CLOSED_TOGETHER), looking_every=1):
-                complete = exclusively(lock, partial(windows.roll_up, rolling, batch), 1.0) and complete
-            done: list[bool] = []
-            if complete and exclusively(lock, partial(_put, done, partial(windows.commit, rolling)), 1.0) and done[0]:
-                exclusively(lock, partial(_extend, gone, windows.finish), 1.0)
-        exclusively(lock, partial(_extend, gone, partial(windows.evict, now)), 1.0)
-        return gone
+            batches = in_slices(_batches(list(waiting), _CLOSED_TOGETHER), looking_every=1)
+            if not all([exclusively(lock, partial(windows.roll_up, rolling, batch), 1.0) for batch in batches]):
+                break  # the next time
+            if result_exclusively(lock, partial(windows.commit, rolling), 1.0, otherwise=False):
+                gone += result_exclusively(lock, windows.finish, 1.0, otherwise=nothing)
+        return gone + result_exclusively(lock, partial(windows.evict, now), 1.0, otherwise=nothing)
 
     def _close(self, batch: list[Series]) -> None:
         """Close the windows of series that share a lock, which is held."""
@@ -218,10 +215,9 @@ class AggregateMap:
         """Return the start of the open window."""
         return float(self._scope.window)
 
-    def pack_late(self, series: Series, starts: Iterable[float]) -> None:
-        """Pack closed windows that were added to; call it with the series' lock held."""
-        for start in starts:
-            self._windows[id(series.lock)].pack(start, series)
+    def pack_late(self, series: Series, start: float) -> None:
+        """Pack a closed window that was added to; call it with the series' lock held."""
+        self._windows[id(series.lock)].pack(start, series)
 
     def read(self, chosen: Iterable[Series], since: float, until: float) -> tuple[float, float, Found]:
         """Return what the windows that reach into `since` to `until` have of the series, and the interval that these cover.
@@ -286,11 +282,3 @@ def _batches(chosen: list[Series], size: int) -> list[list[Series]]:
     for series in in_slices(chosen):
         by_lock.setdefault(id(series.lock), []).append(series)
     return [sharing[at : at + size] for sharing in by_lock.values() for at in range(0, len(sharing), size)]
-
-
-def _put(found: list[T], work: Callable[[], T]) -> None:
-    found.append(work())
-
-
-def _extend(found: list[T], more: Callable[[], list[T]]) -> None:
-    found += more()

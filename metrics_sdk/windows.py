@@ -16,9 +16,8 @@ from metrics_sdk.core.packing import pack
 from metrics_sdk.core.series import Series
 from metrics_sdk.resolutions import Ages, Resolution, divides, floor
 
-#: What is kept of a series in a window: an aggregate, packed or not, or several that belong together.
-Stored = Aggregate | bytes | tuple[Any, ...]
-Window = dict[Series, Any]  # series → Stored
+#: What is kept of each series: an aggregate, packed or not, or a tuple of several that belong together.
+Window = dict[Series, Any]
 #: What was found: (start, end) of the window → what is stored of the series in it.
 Found = dict[tuple[float, float], list[Any]]
 

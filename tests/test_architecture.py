@@ -16,7 +16,7 @@ ROWS = [
     {"errors", "clock", "alarm", "slices", "interval"},
     {"core", "resolutions"},
     {"snapshot", "faults", "windows"},
-    {"config", "health", "exporters", "query"},
+    {"config", "health", "exporters", "query", "selection"},
     {"points"},
     {"store", "exporting", "flusher", "callbacks"},
     {"reader", "registry", "timing", "feeds"},

@@ -3,7 +3,8 @@
 An aggregate is mergeable: `a.merge(b)` leaves `a` as if it had been given the values of both. Counts and buckets are
 exact, integer sums are exact up to 64 bits, sums of floats are rounded as any addition of doubles is.
 
-A cell records into `recorder()`, and what it held is merged into other aggregates. For most kinds both are the same class.
+A cell records into what `aggregation.new_recorder` makes, and what that held is merged into other aggregates. For most kinds
+both are the same class.
 
 Guarantee to the cells: `add` either stores a value completely or returns False having stored nothing; it never raises
 and allocates nothing. `make_room` is called after a False and may allocate; then `add` succeeds.
@@ -71,9 +72,9 @@ class Aggregate:
         """Return an empty aggregate of the same kind."""
         return Aggregate()
 
-    def recorder(self) -> Aggregate:
-        """Return an empty aggregate of the same kind to record into, which `merge` takes as well."""
-        return self.fresh()
+    def kept(self) -> Aggregate:
+        """Return what it holds, in the form that totals and windows have: for most kinds this one itself."""
+        return self
 
     def copy(self) -> Aggregate:
         """Return an independent aggregate with the same content."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metrics_sdk.core.aggregates import Aggregate, LastValue, Sum
 from metrics_sdk.core.explicit import ExplicitHistogram
 from metrics_sdk.core.exponential import ExponentialHistogram
+from metrics_sdk.core.exponential_recorder import ExponentialRecorder
 from metrics_sdk.core.vectors import floats
 
 
@@ -17,3 +18,8 @@ def new_aggregate(aggregation: str, boundaries: tuple[float, ...] | None, max_bu
     if boundaries is not None:
         return ExplicitHistogram(boundaries, floats(boundaries))
     return ExponentialHistogram(max_buckets)
+
+
+def new_recorder(empty: Aggregate) -> Aggregate:
+    """Return what a cell records into before it is merged into aggregates of the kind of `empty`."""
+    return ExponentialRecorder(empty.max_buckets) if isinstance(empty, ExponentialHistogram) else empty.fresh()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from metrics_sdk.core.attributes import raised_by_signal_handler
+
+T = TypeVar("T")
 
 
 def exclusively(lock: Any, work: Callable[[], object], timeout: float = 0.0) -> bool:
@@ -32,3 +34,10 @@ def exclusively(lock: Any, work: Callable[[], object], timeout: float = 0.0) -> 
             if raised_by_signal_handler(error):
                 raise
     return taken
+
+
+def result_exclusively(lock: Any, work: Callable[[], T], timeout: float, otherwise: T) -> T:
+    """Return what `work` returns, called as `exclusively` does; `otherwise` where it was not called."""
+    done: list[T] = []
+    exclusively(lock, lambda: done.append(work()), timeout)
+    return done[0] if done else otherwise

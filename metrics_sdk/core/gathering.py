@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, final
 
-from metrics_sdk.core.aggregates import Aggregate, saturated
+from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.buckets import BucketArray, Buckets
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exponential import ExponentialHistogram, halvings
@@ -45,13 +45,7 @@ class Gathering:
         self._reach(made, self._negative, given.negative, given.shift)
         _count(self._positive, given.positive, made.shift - given.shift)
         _count(self._negative, given.negative, made.shift - given.shift)
-        made.zeros += given.zeros
-        made.sum = saturated(made.sum + given.sum)
-        if given.min < made.min:
-            made.min = given.min
-        if given.max > made.max:
-            made.max = given.max
-        made.count += given.count
+        made.add_facts(given)
 
     def _reach(self, made: ExponentialHistogram, ours: BucketArray, theirs: Buckets, their_shift: i64) -> None:
         """Lower the resolution to theirs, or further, and grow the array, until it reaches all of their buckets."""

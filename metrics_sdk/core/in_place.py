@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, SupportsFloat, final
 
 from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Aggregate
+from metrics_sdk.core.aggregation import new_recorder
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.numbers import to_float
@@ -36,7 +37,7 @@ class InPlaceCell(Cell):
     def __init__(self, series: Series, lowest: float) -> None:
         super().__init__(series)
         self.scope: Final = series.scope
-        self.aggregate: Final[Aggregate] = series.empty.recorder()
+        self.aggregate: Final[Aggregate] = new_recorder(series.empty)
         self.lowest: Final = lowest  # 0.0 for monotonic sums, else -inf
         self.epoch: i64 = CLEAN
         self.generation: i64 = series.scope.generation

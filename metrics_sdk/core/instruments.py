@@ -185,7 +185,7 @@ class Instrument:
         """
         route = self.route
         cell = route.bare if attributes is None else self.find(attributes)
-        if route.table.refuses:
+        if route.table.stands_for is not None:  # turned off
             cell.record(value)
         else:
             cell.series.scope.put_point(cell, value, timestamp)

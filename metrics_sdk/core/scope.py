@@ -32,10 +32,6 @@ def thread_number() -> int:
     return number
 
 
-def _no_points(cell: Any, value: object, time: object) -> None:
-    raise NotImplementedError("this scope takes no points")
-
-
 @final
 class Scope:
     """The shared part of all cells of one SDK.
@@ -44,12 +40,12 @@ class Scope:
     was taken, or the process forked, or the SDK was shut down. That one comparison is all that a record pays for them.
     """
 
+    put_point: Callable[[Any, object, object], None]
+    """Takes a cell, a value and its time. `points.Points` sets it before anybody records."""
+
     def __init__(self, shards: int, windowed: bool, start: Callable[[], None], now: Callable[[], float], timer: Any) -> None:
         self.shards: Final = shards
         self.windowed = windowed
-        self.put_point: Callable[[Any, object, object], None] = (
-            _no_points  # takes what has a time of its own; it lives above too
-        )
         self.start: Final = start
         self.now: Final = now
         self.timer: Final = timer  # makes what Histogram.time() returns; it lives above the core
@@ -58,7 +54,7 @@ class Scope:
         self.running = False  # whether the flusher was started in this process
         self.window = 0.0  # start of the open window
         self.takes: i64 = 0
-        # Both are changed one entry at a time and never swapped: a recorder may hold a reference.
+        # These are changed one entry at a time and never swapped: a recorder may hold a reference.
         self.dirty: Final[dict[Cell, None]] = {}
         self.opened: Final[dict[Series, None]] = {}
         self.observed: Final[dict[Series, Observed]] = {}  # the totals of observable instruments

@@ -74,7 +74,6 @@ class Table:
         self.limit: Final = limit
         self.locks: Final = locks
         self.stands_for: Final = stands_for
-        self.refuses: Final = stands_for is not None
         self.series: Final[dict[object, Series]] = {}
         self.pairs: Final[dict[Any, Any]] = {}
         self.windowed = scope.windowed
@@ -105,7 +104,7 @@ class Table:
             made = Series(self.scope, pairs, self.empty, lock, self.windowed)
             shards = 1 if kind.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
             made.cell = new_cell(made, 0.0 if kind.monotonic else -math.inf, shards)
-            if self.refuses:
+            if self.stands_for is not None:
                 made.cell = RefusingCell(made, made.cell, DISABLED)
             series = self.series.setdefault(key, made)
             if series is not made:  # another thread was faster

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metrics_sdk.core.aggregates import FLOAT_MAX, INT64_MAX, LastValue, Sum
-from metrics_sdk.core.aggregation import new_aggregate
+from metrics_sdk.core.aggregation import new_aggregate, new_recorder
 from metrics_sdk.core.buckets import MAX_SCALE, upper_bound
 from metrics_sdk.core.exponential import ExponentialHistogram
 
@@ -31,7 +31,7 @@ def filled(kind: str, values: list[float], in_bulk: bool = False) -> Any:
     if in_bulk and values:
         made.fold(list(values))
         return made
-    recorder = made.recorder()
+    recorder = new_recorder(made)
     record(recorder, values)
     return recorder.copy()
 
@@ -105,7 +105,7 @@ def test_values_next_to_the_bounds_of_buckets_are_folded_into_the_buckets_they_w
     values = [x for bound in bounds for x in (math.nextafter(bound, 0), bound, math.nextafter(bound, math.inf))]
     one_by_one = new_aggregate("histogram", None, 160)
     for value in values:
-        single = new_aggregate("histogram", None, 160).recorder()
+        single = new_recorder(new_aggregate("histogram", None, 160))
         record(single, [value])
         one_by_one.merge(single)
     at_once = new_aggregate("histogram", None, 160)
@@ -117,7 +117,7 @@ def test_values_next_to_the_bounds_of_buckets_are_folded_into_the_buckets_they_w
 @given(values=st.lists(numbers), more=st.lists(numbers))
 def test_a_cleared_aggregate_counts_like_a_new_one(kind: str, values: list[float], more: list[float]) -> None:
     aggregation, boundaries = KINDS[kind]
-    used = new_aggregate(aggregation, boundaries, 16).recorder()
+    used = new_recorder(new_aggregate(aggregation, boundaries, 16))
     record(used, values)
     used.clear()
     record(used, more)
@@ -130,7 +130,7 @@ def test_merging_a_recorder_leaves_it_and_what_was_copied_from_it_alone(
     kind: str, values: list[float], more: list[float]
 ) -> None:
     aggregation, boundaries = KINDS[kind]
-    recorder = new_aggregate(aggregation, boundaries, 16).recorder()
+    recorder = new_recorder(new_aggregate(aggregation, boundaries, 16))
     record(recorder, values)
     kept = recorder.copy()
     total_of_both = recorder.copy()
@@ -147,7 +147,7 @@ def test_merging_a_recorder_leaves_it_and_what_was_copied_from_it_alone(
 def test_a_recorder_counts_many_values_like_few_before_and_after_it_is_cleared(
     many: list[float], more: list[float], others: list[float]
 ) -> None:
-    used = new_aggregate("histogram", None, 16).recorder()
+    used = new_recorder(new_aggregate("histogram", None, 16))
     for values in (many, more, many + more, others):
         record(used, values)
         assert_same(filled("exponential", values, in_bulk=True), used.copy(), sum(map(abs, values)))
