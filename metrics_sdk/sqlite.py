@@ -23,7 +23,6 @@ from metrics_sdk.config import check_seconds
 from metrics_sdk.core.aggregates import Aggregate as CoreAggregate
 from metrics_sdk.core.aggregates import LastValue
 from metrics_sdk.core.aggregation import new_aggregate
-from metrics_sdk.core.attributes import identity, normalise
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.kinds import BY_NAME
 from metrics_sdk.core.packing import pack, unpack
@@ -32,6 +31,7 @@ from metrics_sdk.feeds import Window
 from metrics_sdk.interval import Seconds, Time, interval
 from metrics_sdk.query import Aggregate, Grouped, gathered, unknown
 from metrics_sdk.resolutions import checked, floor
+from metrics_sdk.selection import checked_keys, group_of, includes, tags_of
 
 T = TypeVar("T")
 
@@ -115,7 +115,6 @@ class SQLiteStore:
         self._opened: tuple[int, int] | None = None  # device and inode of the file
         self._pid = os.getpid()
         self._data_version = 0
-        self.maintenance_error = ""  # what went wrong when old windows were last rolled up or deleted
         weakref.finalize(self, self._connection.close)
         self._ids: dict[object, int] = {}
         self._maintained_at = -math.inf
@@ -127,13 +126,11 @@ class SQLiteStore:
 
     def export_windows(self, windows: Sequence[Window], timeout: float) -> None:
         """Write the windows in one transaction. Raises StoreError if that cannot be done; then none of them is written."""
-        self._locked(partial(self._write, windows, timeout), make=True)
         if time.monotonic() - self._maintained_at > min(60.0, self.resolutions[0].span):
+            # Before they are written: if it fails the export has failed, is counted, and is tried again without it.
             self._maintained_at = time.monotonic()
-            try:
-                self.maintain(min(time.time(), max([window.end for window in windows])))
-            except StoreError as error:  # what was exported is written all the same
-                self.maintenance_error = str(error)
+            self.maintain(min(time.time(), max([window.end for window in windows])))
+        self._locked(partial(self._write, windows, timeout), make=True)
 
     def _write(self, windows: Sequence[Window], timeout: float, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(timeout, self.timeout_seconds))}")
@@ -280,9 +277,7 @@ class SQLiteStore:
         until: Time | None = None,
     ) -> Grouped:
         """Answer as `MetricsSDK.query_by` does."""
-        if not keys or not all([isinstance(key, str) for key in keys]):
-            raise ValueError(f"query_by() needs the names of the attributes to tell apart, not {keys!r}")
-        return Grouped(self._grouped(name, keys, attributes, last, since, until))
+        return Grouped(self._grouped(name, checked_keys(keys), attributes, last, since, until))
 
     def _grouped(
         self,
@@ -425,8 +420,7 @@ def _chosen(
     connection: sqlite3.Connection, name: str, keys: Sequence[str], attributes: Mapping[str, Any] | None
 ) -> tuple[tuple[str, str, str], CoreAggregate, dict[Any, list[int]]]:
     """Return name, kind and unit, an empty aggregate, and the series that are asked for, by group; one group without keys."""
-    if attributes is not None and not isinstance(attributes, Mapping):
-        raise ValueError(f"attributes are a mapping, such as {{'route': '/cart'}}, not {attributes!r}")
+    tags = tags_of(attributes)
     rows = connection.execute(
         "SELECT name, kind, unit, boundaries, max_buckets, id FROM instruments WHERE name = ? COLLATE NOCASE ORDER BY id",
         (name if isinstance(name, str) else "",),
@@ -435,17 +429,12 @@ def _chosen(
         raise unknown(name, [row[0] for row in connection.execute("SELECT DISTINCT name FROM instruments")])
     last = rows[-1]  # declared otherwise since: what came before is something else
     alike = [row for row in rows if row[1:4] == last[1:4]]
-    wanted = None if attributes is None else normalise(attributes)
-    tags = {identity((pair,)) for pair in wanted or ()}
     groups: dict[Any, list[int]] = {} if keys else {(): []}
     for row in alike:
         for series, text in connection.execute("SELECT id, attributes FROM series WHERE instrument = ?", (row[5],)):
             pairs = _attributes_of(text)
-            if wanted is not None and (pairs if not wanted else not tags <= {identity((pair,)) for pair in pairs}):
-                continue
-            values = dict(pairs)
-            key = tuple([values.get(one) for one in keys])
-            groups.setdefault(key[0] if len(keys) == 1 else key, []).append(series)
+            if includes(pairs, tags):
+                groups.setdefault(group_of(pairs, keys), []).append(series)
     return (last[0], last[1], last[2]), _empty(last[1], last[3], max([row[4] for row in alike])), groups
 
 
