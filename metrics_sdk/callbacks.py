@@ -12,20 +12,19 @@ from metrics_sdk.faults import Faults
 
 
 class CallbackRunner:
-    """Runs `work` on its own thread, and lets others wait for that, up to a limit.
+    """Runs work on its own thread, and lets others wait for that, up to a limit.
 
     Started when it is first needed. Where no thread can be had, the work is done by the one who asks.
     """
 
-    def __init__(self, work: Callable[[], None], faults: Faults) -> None:
-        self._work = work
+    def __init__(self, faults: Faults) -> None:
         self._faults = faults
         self.reset()
 
     def reset(self) -> None:
         """Begin anew: at the start, and in a forked child, which has no such thread."""
         self._alarm = Alarm()
-        self._waiting: dict[Latch, None] = {}
+        self._waiting: dict[Latch, Callable[[], None]] = {}
         self._starting = threading.RLock()
         self._running = False
         self._stopping = False
@@ -35,16 +34,16 @@ class CallbackRunner:
         """Tell whether a callback is calling."""
         return self._ident == _thread.get_ident()
 
-    def run(self, timeout: float) -> bool:
+    def run(self, work: Callable[[], None], timeout: float) -> bool:
         """Have the work done once, from now on; False: it was not within `timeout` seconds, and goes on."""
         if self.is_current_thread() or self._stopping:
             return True
         exclusively(self._starting, self._start)
         if not self._running:
-            self._work()
+            work()
             return True
         done = Latch()
-        self._waiting[done] = None
+        self._waiting[done] = work
         self._alarm.ring()
         if done.wait(timeout):
             return True
@@ -79,11 +78,9 @@ class CallbackRunner:
 
     def _step(self, alarm: Alarm) -> None:
         alarm.sleep(None)
-        waiting = list(self._waiting)  # those who come while the work is under way wait for the next turn
-        if waiting:
+        for done, work in list(self._waiting.items()):
             try:
-                self._work()
+                work()
             finally:
-                for one in waiting:
-                    self._waiting.pop(one, None)
-                    one.open()
+                self._waiting.pop(done, None)
+                done.open()

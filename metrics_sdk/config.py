@@ -11,6 +11,9 @@ from metrics_sdk.clock import Clock, SystemClock
 from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.resolutions import Resolution, checked, divides
 from metrics_sdk.snapshot import Exporter, WindowExporter
+from metrics_sdk.temporality import Preference, by_kind
+from metrics_sdk.tracing import ExemplarFilter
+from metrics_sdk.view import View
 
 
 def _refuse(self: object, name: str, value: object = None) -> None:
@@ -30,6 +33,8 @@ class Export:
     `queue_size`: snapshots that may wait while one is being exported; when it is full the oldest is let go and counted
     (snapshots are cumulative: the next one makes up for it).
     `name`: how `health()` calls it; the class's name by default.
+    `temporality`: "cumulative" totals, "delta" for what has come since the last export that succeeded, "lowmemory" for deltas
+    of counters and histograms alone, or a mapping from kinds of instrument to "cumulative" and "delta".
     """
 
     exporter: Exporter | WindowExporter
@@ -37,6 +42,7 @@ class Export:
     timeout_seconds: float
     queue_size: int
     name: str
+    temporality: Preference
 
     __setattr__ = __delattr__ = _refuse
     __repr__ = _shown
@@ -49,7 +55,9 @@ class Export:
         timeout_seconds: float = 30.0,
         queue_size: int = 2,
         name: str = "",
+        temporality: Preference = "cumulative",
     ) -> None:
+        by_kind(temporality)
         if isinstance(exporter, type):
             raise ConfigurationError(f"an exporter is an object, not a class: write {exporter.__name__}(…)")
         if not any([callable(getattr(exporter, method, None)) for method in ("export", "export_windows")]):
@@ -68,6 +76,7 @@ class Export:
             timeout_seconds=float(timeout_seconds),
             queue_size=queue_size,
             name=name or type(exporter).__name__,
+            temporality=temporality,
         )
 
 
@@ -100,8 +109,14 @@ class Config:
     histogram, 150 for another series, and nothing for one that was idle in it. `()` turns windows off.
     `without_windows`: patterns of the names of instruments that have totals only, such as `"cache.*"`: saves their windows.
     `disabled`: patterns of the names of instruments that are turned off; what they are given is counted as `disabled`.
-    `max_series_per_instrument`: attribute sets of one instrument that get a series of their own; the rest shares one
+    `views`: which streams instruments feed, see `View`.
+    `histogram_aggregation`: what histograms without boundaries of their own are, "exponential" or "explicit".
+    `exemplar_filter`: which values become exemplars: "always_off", "trace_based" (those in a sampled span), "always_on".
+    `max_series_per_instrument`: attribute sets of one stream that get a series of their own; the rest shares one
     with the attribute `otel.metric.overflow=true`. Bounds the memory.
+    `max_series`: the same for all streams together.
+    `series_ttl_seconds`: a series that nothing was recorded into for this long is forgotten, up to a quarter later, and makes
+    room for another one; None is never. What it amounted to stays in queries of all attributes, its windows until too old.
     `max_instruments`: different names; then a declaration raises, and `record()` counts drops as `instrument_limit`.
     `max_buckets`: buckets per sign of an exponential histogram; 320 give percentiles a relative error of at most 1.1 %
     over three decades. One in use takes 12 bytes; while a series is busy, it has an array of all at 8 bytes besides.
@@ -124,7 +139,12 @@ class Config:
     resolutions: Sequence[Resolution]
     without_windows: Sequence[str]
     disabled: Sequence[str]
+    views: Sequence[View]
+    histogram_aggregation: Literal["exponential", "explicit"]
+    exemplar_filter: ExemplarFilter
     max_series_per_instrument: int
+    max_series: int
+    series_ttl_seconds: float | None
     max_instruments: int
     max_buckets: int
     point_buffer_size: int
@@ -150,7 +170,12 @@ class Config:
         resolutions: Sequence[tuple[float, float]] = ((10, 600), (60, 7200)),
         without_windows: Sequence[str] = (),
         disabled: Sequence[str] = (),
+        views: Sequence[View] = (),
+        histogram_aggregation: Literal["exponential", "explicit"] = "exponential",
+        exemplar_filter: ExemplarFilter = "always_off",
         max_series_per_instrument: int = 2000,
+        max_series: int = 200_000,
+        series_ttl_seconds: float | None = None,
         max_instruments: int = 1000,
         max_buckets: int = 320,
         point_buffer_size: int = 8192,
@@ -174,13 +199,17 @@ class Config:
         _check_patterns("Config.without_windows", without_windows)
         _check_patterns("Config.disabled", disabled)
         _check_whole("Config.max_series_per_instrument", max_series_per_instrument, 1)
+        _check_whole("Config.max_series", max_series, 1)
+        if series_ttl_seconds is not None:
+            check_seconds("Config.series_ttl_seconds", series_ttl_seconds)
+        if isinstance(views, str) or not isinstance(views, Sequence) or not all([isinstance(one, View) for one in views]):
+            raise ConfigurationError(f"Config.views must be a list of View objects, not {views!r}")
+        _check_choice("Config.histogram_aggregation", histogram_aggregation, ("exponential", "explicit"))
+        _check_choice("Config.exemplar_filter", exemplar_filter, ("always_on", "always_off", "trace_based"))
         _check_whole("Config.max_instruments", max_instruments, 1)
         _check_whole("Config.max_buckets", max_buckets, 2)
         _check_whole("Config.point_buffer_size", point_buffer_size, 1)
-        if point_overflow not in ("drop_newest", "drop_oldest", "block"):
-            raise ConfigurationError(
-                f'Config.point_overflow must be "drop_newest", "drop_oldest" or "block", not {point_overflow!r}'
-            )
+        _check_choice("Config.point_overflow", point_overflow, ("drop_newest", "drop_oldest", "block"))
         check_seconds("Config.point_block_seconds", point_block_seconds)
         check_seconds("Config.allowed_lateness_seconds", allowed_lateness_seconds)
         if shards != "auto":
@@ -200,7 +229,12 @@ class Config:
             resolutions=resolutions,
             without_windows=tuple(without_windows),
             disabled=tuple(disabled),
+            views=tuple(views),
+            histogram_aggregation=histogram_aggregation,
+            exemplar_filter=exemplar_filter,
             max_series_per_instrument=max_series_per_instrument,
+            max_series=max_series,
+            series_ttl_seconds=series_ttl_seconds,
             max_instruments=max_instruments,
             max_buckets=max_buckets,
             point_buffer_size=point_buffer_size,
@@ -255,6 +289,11 @@ def check_seconds(name: str, value: object) -> None:
 def _check_patterns(name: str, value: object) -> None:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all([isinstance(one, str) for one in value]):
         raise ConfigurationError(f'{name} must be a list of patterns of names, such as ["http.*"], not {value!r}')
+
+
+def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise ConfigurationError(f"{name} must be one of {', '.join([repr(one) for one in choices])}, not {value!r}")
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from metrics_sdk.alarm import Alarm, Latch
 from metrics_sdk.clock import Clock
+from metrics_sdk.collector import Collector
 from metrics_sdk.config import Export
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.faults import Faults
@@ -45,6 +46,29 @@ class Cumulative:
 
     def acknowledge(self) -> None:
         """The next one contains it all the same."""
+
+
+class Deltas:
+    """What has come since the last export that succeeded: of an exporter that asks for deltas.
+
+    Read when it is sent, with all that was not acknowledged until then: so a job more or less makes no difference.
+    """
+
+    def __init__(self, collector: Collector, snapshot: Callable[[], Snapshot]) -> None:
+        """`snapshot`: collects, with the collector's lock held."""
+        self._collector = collector
+        self._snapshot = snapshot
+
+    def send(self, exporter: Exporter, timeout: float) -> None:
+        """Export it."""
+        with self._collector.lock:
+            snapshot = self._snapshot()
+        exporter.export(snapshot, timeout)
+
+    def acknowledge(self) -> None:
+        """It is gone."""
+        with self._collector.lock:
+            self._collector.acknowledge()
 
 
 class Job:

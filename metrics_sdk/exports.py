@@ -6,18 +6,21 @@ import math
 import threading
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
+from metrics_sdk.collector import Collector
 from metrics_sdk.config import Config, Export, check_width, takes_windows
 from metrics_sdk.core.table import Table
 from metrics_sdk.errors import ConfigurationError
-from metrics_sdk.exporting import Cumulative, ExportWorker, Job
+from metrics_sdk.exporting import Content, Cumulative, Deltas, ExportWorker, Job
 from metrics_sdk.faults import Faults
 from metrics_sdk.feeds import Feed
 from metrics_sdk.health import ExporterHealth
 from metrics_sdk.snapshot import Snapshot
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.subscriptions import Subscription
+from metrics_sdk.temporality import Preference, by_kind
 
 SUBSCRIBER_SECONDS = 0.5  # what the end of the process waits for a subscriber that is still at a window
 
@@ -33,8 +36,14 @@ class Home(Protocol):
     def merged(self) -> int:
         """Return how many values are merged."""
 
-    def frozen(self) -> Snapshot:
-        """Return everything that is merged."""
+    def frozen(self, collector: Collector | None = None) -> Snapshot:
+        """Return everything that is merged, as this reader is told it."""
+
+    def collector(self, temporality: Preference) -> Collector:
+        """Return a reader of its own."""
+
+    def release(self, collector: Collector) -> None:
+        """Give a reader up."""
 
     def tables(self) -> Iterable[Table]:
         """Return the tables of all instruments."""
@@ -51,6 +60,7 @@ class Exports:
         self._store = store
         self.workers: list[ExportWorker] = []  # replaced, never changed: others go through it meanwhile
         self.feeds: dict[ExportWorker, Feed] = {}
+        self._collectors: dict[ExportWorker, Collector] = {}  # of those that ask for deltas
         self._changing: Any = threading.RLock()
         for export in distinct(exports):
             self.add(export)
@@ -76,6 +86,8 @@ class Exports:
             feed = Feed(self._store, self._home.tables, self._home.faults, getattr(export.exporter, "window_seconds", 0.0))
             self.feeds[worker] = feed
             self._store.feeds[feed] = None
+        elif "delta" in by_kind(export.temporality).values():
+            self._collectors[worker] = self._home.collector(export.temporality)
         with self._changing:
             self.workers = [*self.workers, worker]
         return worker
@@ -130,7 +142,7 @@ class Exports:
 
     def submit_due(self, now: float) -> None:
         """Give work to those who are due."""
-        cumulative: list[ExportWorker] = []
+        due: list[ExportWorker] = []
         for worker in self.workers:
             feed = self.feeds.get(worker)
             if feed is not None:
@@ -138,13 +150,14 @@ class Exports:
                     worker.start()
                     worker.submit(Job(feed.delivery(with_open=False), self._merged_closed))
             elif now >= self._due.setdefault(worker, now + worker.export.interval_seconds):
-                cumulative.append(worker)
+                due.append(worker)
                 self._due[worker] = now + worker.export.interval_seconds  # ticks that were missed are skipped
-        if cumulative:
-            merged, snapshot = self._home.merged(), self._home.frozen()
-            for worker in cumulative:
+        if due:
+            merged = self._home.merged()
+            snapshot = self._snapshot(due)
+            for worker in due:
                 worker.start()
-                worker.submit(Job(Cumulative(snapshot), merged))
+                worker.submit(Job(self._content(worker, snapshot), merged))
         for worker in self.workers:
             worker.check()
 
@@ -156,7 +169,7 @@ class Exports:
         merged = self._home.merged()  # before what is exported is read: no more is acknowledged than was exported
         workers = [worker for worker in self.workers if not isinstance(worker.export.exporter, Subscription)]
         self._hand_over(last)
-        snapshot = self._home.frozen() if any([worker not in self.feeds for worker in workers]) else None
+        snapshot = self._snapshot(workers)
         jobs = [self._job(worker, merged, snapshot, last) for worker in workers]
         if not background:
             return all([worker.run_inline(job) for worker, job in zip(workers, jobs, strict=True)])
@@ -184,10 +197,21 @@ class Exports:
     def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last: bool) -> Job:
         feed = self.feeds.get(worker)
         if feed is None:
-            assert snapshot is not None
-            return Job(Cumulative(snapshot), merged, urgent=True, last=last)
+            return Job(self._content(worker, snapshot), merged, urgent=True, last=last)
         with_open = last or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
         return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, urgent=True, last=last)
+
+    def _snapshot(self, workers: Iterable[ExportWorker]) -> Snapshot | None:
+        """Return the one snapshot of totals that does for all of these, None if none of them takes it."""
+        takes = [worker for worker in workers if worker not in self.feeds and worker not in self._collectors]
+        return self._home.frozen() if takes else None
+
+    def _content(self, worker: ExportWorker, snapshot: Snapshot | None) -> Content:
+        collector = self._collectors.get(worker)
+        if collector is not None:
+            return Deltas(collector, partial(self._home.frozen, collector))
+        assert snapshot is not None
+        return Cumulative(snapshot)
 
     def join(self, deadline: float) -> None:
         """Wait for the workers to end after their last job."""
@@ -219,6 +243,7 @@ def distinct(exports: Sequence[Export]) -> list[Export]:
                 timeout_seconds=export.timeout_seconds,
                 queue_size=export.queue_size,
                 name=f"{export.name}-{number}",
+                temporality=export.temporality,
             )
         )
     return made

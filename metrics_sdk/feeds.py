@@ -60,12 +60,11 @@ class Window:
         """Yield what each series has."""
         for series, (table, parts) in self._parts.items():
             one = parts[0] if len(parts) == 1 else gathered(table.empty, parts)
-            told = table.description
             yield Item(
-                told.name,
-                told.kind.name,
-                told.unit,
-                told.boundaries,
+                table.name,
+                table.kind.name,
+                table.description.unit,
+                table.stream.boundaries,
                 int(getattr(table.empty, "max_buckets", 0)),
                 series.attributes,
                 one if isinstance(one, bytes) else pack(one),
@@ -75,11 +74,10 @@ class Window:
         """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
         made: dict[str, dict[Pairs, Aggregate]] = {}
         for series, (table, parts) in self._parts.items():
-            told = table.description
-            named = (told.name, told.kind.name, told.unit)
+            named = (table.name, table.kind.name, table.description.unit)
             merged = gathered(table.empty, parts)
             found = Aggregate(named, table.empty, merged, self.start, self.end, 0, {(self.start, self.end): parts})
-            made.setdefault(told.name, {})[series.attributes] = found
+            made.setdefault(table.name, {})[series.attributes] = found
         return made
 
     def __repr__(self) -> str:
@@ -166,7 +164,7 @@ class Feed:
         until = floor(self._store.opened(), self.width)
         tables: dict[Series, Table] = {}
         for table in self._tables():
-            for series in in_slices(table.listed()):
+            for series in in_slices(table.live(table.known())):
                 tables[series] = table
         windows: dict[tuple[float, float], dict[Series, tuple[Table, list[Any]]]] = {}
         upper = math.inf if with_open else until

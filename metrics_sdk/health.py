@@ -38,13 +38,20 @@ class ExporterHealth(NamedTuple):
 
 
 class InstrumentHealth(NamedTuple):
-    """The accounting of one instrument: `received == merged + sum(dropped.values()) + pending` when nothing is under way."""
+    """The accounting of one instrument: `received == merged + sum(dropped.values()) + pending` when nothing is under way.
+
+    An instrument that feeds several streams of one name counts each value once for each of them. `overflow`: values merged in
+    the overflow series, for want of room for a series of their own; `overflow_key`: the attribute with the most values, "" if
+    none are.
+    """
 
     received: int
     merged: int
     dropped: Mapping[str, int]
     pending: int
     series: int
+    overflow: int
+    overflow_key: str
 
 
 class Health(NamedTuple):
@@ -52,7 +59,8 @@ class Health(NamedTuple):
 
     `received == merged + sum(dropped.values()) + pending` whenever nothing is under way. `contended`: records that found their
     cell being taken and were appended instead. `faults`: failures by kind, of exporters, callbacks and our own loops.
-    `flusher_cpu_seconds`: processor time that the background thread has used.
+    `expired`: series that were forgotten, see `Config(series_ttl_seconds=)`. `flusher_cpu_seconds`: processor
+    time that the background thread has used.
     """
 
     compiled: bool
@@ -63,6 +71,7 @@ class Health(NamedTuple):
     contended: int
     instruments: Mapping[str, InstrumentHealth]
     series: int
+    expired: int
     flushes: int
     flush_seconds: float
     flusher_cpu_seconds: float
@@ -81,26 +90,77 @@ def account(series: Iterable[Series], points: dict[Series, int] | None = None) -
     return made
 
 
-def instrument_health(
-    table: Table, points: dict[Series, int], refused: Table | None = None, retired: bool = False
-) -> tuple[InstrumentHealth, int]:
-    """Return the accounting of an instrument, or of one that was given up, and the number of its contended records.
+class Accounts:
+    """The accounting of all streams: of each name, and of everything together."""
 
-    `refused`: where its values go while it is turned off.
-    """
-    series = list(table.series.values())
-    if refused is not None:
-        series += list(refused.series.values())
-    found = account(series, points)
-    merged, dropped = int(found.merged), found.dropped
-    if retired:
-        dropped[REDECLARED] += merged
-        merged = 0
-    named = {reason: count for reason, count in zip(REASONS, dropped, strict=True) if count}
-    made = InstrumentHealth(
-        received=int(found.received), merged=merged, dropped=named, pending=int(found.pending), series=len(table.listed())
+    def __init__(self, tables: Iterable[tuple[Table, Table | None, bool]], points: dict[Series, int]) -> None:
+        """`tables`: see `Streams.accounted`. `points`: how many values with a time of their own wait for each series."""
+        self.instruments: dict[str, InstrumentHealth] = {}
+        self.total = InstrumentHealth(0, 0, {}, 0, 0, 0, "")
+        self.contended = 0
+        for table, refused, retired in tables:
+            series = table.known() + ([] if refused is None else list(refused.series.values()))
+            found = account(series, points)
+            merged, dropped = int(found.merged), found.dropped
+            if retired:
+                dropped[REDECLARED] += merged
+                merged = 0
+            one = InstrumentHealth(
+                received=int(found.received),
+                merged=merged,
+                dropped={reason: count for reason, count in zip(REASONS, dropped, strict=True) if count},
+                pending=int(found.pending),
+                series=0 if retired else len(table.listed()),
+                overflow=overflow_of(table),
+                overflow_key=exploded(table),
+            )
+            self.total = _together(self.total, one)
+            self.contended += int(found.contended)
+            if not retired:
+                before = self.instruments.get(table.name)
+                self.instruments[table.name] = one if before is None else _together(before, one)
+
+
+def _together(a: InstrumentHealth, b: InstrumentHealth) -> InstrumentHealth:
+    return InstrumentHealth(
+        received=a.received + b.received,
+        merged=a.merged + b.merged,
+        dropped={reason: a.dropped.get(reason, 0) + b.dropped.get(reason, 0) for reason in {**a.dropped, **b.dropped}},
+        pending=a.pending + b.pending,
+        series=a.series + b.series,
+        overflow=a.overflow + b.overflow,
+        overflow_key=a.overflow_key or b.overflow_key,
     )
-    return made, int(found.contended)
+
+
+def overflow_of(table: Table) -> int:
+    """Return how many values are merged in the overflow series."""
+    series = table.overflow()
+    return 0 if series is None else int(series.current().merged)
+
+
+def exploded(table: Table) -> str:
+    """Return the key of the attribute with the most values, where there is an overflow series; else ""."""
+    if table.overflow() is None:
+        return ""
+    values: dict[str, set[object]] = {}
+    for series in in_slices(list(table.series.values())):
+        for key, value in series.attributes:
+            values.setdefault(key, set()).add(value)
+    return max(values, key=lambda key: len(values[key]), default="")
+
+
+def told_overflow(table: Table) -> str:
+    """Return what to log of a stream that has too many series."""
+    return (
+        f"{table.name!r} has {len(table.series)} series, as many as may be: further attribute sets share one, with "
+        f"otel.metric.overflow=true; the attribute with the most values is {exploded(table)!r}"
+    )
+
+
+def drops_of(series: Series) -> list[str]:
+    """Return the reasons for which values of a series were dropped."""
+    return [reason for reason, count in zip(REASONS, series.current().drops) if count]
 
 
 def as_metrics(health: Health, start_time: float, time: float) -> list[Metric]:

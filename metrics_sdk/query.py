@@ -247,22 +247,23 @@ def _extreme(merged: core.Aggregate, which: str) -> float | None:
     return None if isinstance(merged, core.Sum) or not merged.count else getattr(merged, which)
 
 
-def buckets_of(merged: core.Aggregate) -> ExplicitBuckets | ExponentialBuckets | None:
-    """Return the buckets of a histogram, frozen; None for another aggregate."""
+def buckets_of(merged: core.Aggregate, extremes: bool = True) -> ExplicitBuckets | ExponentialBuckets | None:
+    """Return the buckets of a histogram, frozen, with min and max if `extremes`; None for another aggregate."""
     if not isinstance(merged, (ExplicitHistogram, ExponentialHistogram)):
         return None
-    count, total, low, high = int(merged.count), _sum(merged), _extreme(merged, "min"), _extreme(merged, "max")
+    count, total = int(merged.count), _sum(merged)
+    low, high = (_extreme(merged, "min"), _extreme(merged, "max")) if extremes else (None, None)
     if isinstance(merged, ExplicitHistogram):
         return ExplicitBuckets(count, total, low, high, merged.boundaries, merged.bucket_counts())
     positive, negative = tuple(merged.positive.items()), tuple(merged.negative.items())
     return ExponentialBuckets(count, total, low, high, merged.scale(), int(merged.zeros), positive, negative)
 
 
-def value_of(merged: core.Aggregate, offset: float) -> float | ExplicitBuckets | ExponentialBuckets:
-    """Return what a snapshot's point shows of an aggregate, and of an observed total that was `offset` at first."""
+def value_of(merged: core.Aggregate, extremes: bool = True) -> float | ExplicitBuckets | ExponentialBuckets:
+    """Return what a snapshot's point shows of an aggregate, of histograms min and max if `extremes`."""
     if isinstance(merged, core.Sum):
-        return _sum(merged) + offset
-    buckets = buckets_of(merged)
+        return _sum(merged)
+    buckets = buckets_of(merged, extremes)
     if buckets is None:
         assert isinstance(merged, core.LastValue)
         return merged.last

@@ -15,6 +15,7 @@ from metrics_sdk.query import Aggregate, Grouped, gathered, unknown
 from metrics_sdk.selection import Tags, checked_keys, group_of, includes, tags_of
 from metrics_sdk.slices import in_slices
 from metrics_sdk.store import AggregateMap
+from metrics_sdk.streams import Streams
 
 _SELECTIONS = 64  # choices of attributes that are remembered for each instrument
 
@@ -22,20 +23,20 @@ _SELECTIONS = 64  # choices of attributes that are remembered for each instrumen
 class Reader:
     """Chooses series, drains the instruments that it is asked for and no others, and merges what they have."""
 
-    def __init__(self, tables: Mapping[str, Table], store: AggregateMap, clock: Clock, observe: Callable[[], object]) -> None:
-        """`tables`: by name in lower case, as they are at the time of a query; `observe`: runs the observable callbacks."""
+    def __init__(self, streams: Streams, store: AggregateMap, clock: Clock, observe: Callable[[], object]) -> None:
+        """`observe`: runs the observable callbacks."""
         self.started_at = 0.0  # since when there can be values
-        self._tables = tables
+        self._streams = streams
         self._store = store
         self._clock = clock
         self._observe = observe
-        self._selections: dict[Table, dict[Tags, tuple[int, list[Series]]]] = {}
+        self._selections: dict[Table, dict[Tags, tuple[tuple[int, int], list[Series]]]] = {}
 
     def query(self, name: str, attributes: object, last: Seconds | None, since: Time | None, until: Time | None) -> Aggregate:
         """See `MetricsSDK.query`."""
         asked = self._interval(last, since, until)
-        table = self._table(name)
-        return self._answer(table, self._fresh(table, attributes, asked), asked)
+        tables = self._tables(name)
+        return self._answer(tables[-1], self._fresh(tables, attributes, asked), asked)
 
     def query_by(
         self,
@@ -49,11 +50,11 @@ class Reader:
         """See `MetricsSDK.query_by`."""
         keys = checked_keys(keys)
         asked = self._interval(last, since, until)
-        table = self._table(name)
+        tables = self._tables(name)
         groups: dict[Any, list[Series]] = {}
-        for series in self._fresh(table, attributes, asked):
+        for series in self._fresh(tables, attributes, asked):
             groups.setdefault(group_of(series.attributes, keys), []).append(series)
-        return Grouped({key: self._answer(table, chosen, asked) for key, chosen in groups.items()})
+        return Grouped({key: self._answer(tables[-1], chosen, asked) for key, chosen in groups.items()})
 
     def query_all(
         self, last: Seconds | None, since: Time | None, until: Time | None
@@ -63,15 +64,14 @@ class Reader:
         self._observe()
         self._store.drain()
         answer: dict[str, dict[Pairs, Aggregate]] = {}
-        for table in list(self._tables.values()):
-            if asked is not None and not table.windowed:
-                continue
+        for name in self._streams.names():
+            tables = [table for table in self._streams.named(name) if asked is None or table.windowed]
             alike: dict[Pairs, list[Series]] = {}
-            for series in table.listed():
-                alike.setdefault(series.attributes, []).append(series)
+            for table in tables:
+                for series in table.live(table.known()):
+                    alike.setdefault(series.attributes, []).append(series)
             if alike:
-                name = table.description.name
-                answer[name] = {pairs: self._answer(table, chosen, asked) for pairs, chosen in alike.items()}
+                answer[tables[-1].name] = {pairs: self._answer(tables[-1], chosen, asked) for pairs, chosen in alike.items()}
         return answer
 
     def _interval(self, last: Seconds | None, since: Time | None, until: Time | None) -> tuple[float, float] | None:
@@ -80,26 +80,25 @@ class Reader:
             raise ValueError("windows are turned off by Config(resolutions=()): only queries of all time can be answered")
         return asked
 
-    def _table(self, name: str) -> Table:
-        table = self._tables.get(name.lower()) if isinstance(name, str) else None
-        if table is None:
-            raise unknown(name, self._tables)
-        return table
+    def _tables(self, name: str) -> list[Table]:
+        tables = self._streams.named(name) if isinstance(name, str) else []
+        if not tables:
+            raise unknown(name, self._streams.names())
+        return tables
 
-    def _fresh(self, table: Table, attributes: object, asked: object) -> Sequence[Series]:
+    def _fresh(self, tables: list[Table], attributes: object, asked: object) -> Sequence[Series]:
         """Return the series that are asked for and have values, with what was recorded until now."""
         tags = tags_of(attributes)
-        if asked is not None and not table.windowed:
-            raise ValueError(f"{table.description.name!r} has no windows, as Config(without_windows=…) has it: only totals")
-        if table.description.kind.observable:
+        if asked is not None and not all([table.windowed for table in tables]):
+            raise ValueError(f"{tables[-1].name!r} has no windows, as Config(without_windows=…) has it: only totals")
+        if any([table.description.kind.observable for table in tables]):
             self._observe()
-        chosen = self._matching(table, tags)
-        self._store.drain(chosen)
-        return table.live(chosen)
+        chosen = [self._matching(table, tags) for table in tables]
+        self._store.drain([series for some in chosen for series in some])
+        return [series for table, some in zip(tables, chosen, strict=True) for series in table.live(some)]
 
     def _answer(self, table: Table, chosen: Sequence[Series], asked: tuple[float, float] | None) -> Aggregate:
-        described = table.description
-        named = (described.name, described.kind.name, described.unit)
+        named = (table.name, table.kind.name, table.description.unit)
         now = self._clock.time()
         if asked is None:
             merged = gathered(table.empty, [series.total() for series in in_slices(chosen)])
@@ -120,13 +119,13 @@ class Reader:
 
     def _matching(self, table: Table, tags: Tags) -> list[Series]:
         if tags is None:
-            return list(table.series.values())
+            return table.known()
         selections = self._selections.setdefault(table, {})
         known = selections.get(tags)
-        if known is None or known[0] != len(table.series):  # series are only ever added
-            size = len(table.series)
-            found = [one for one in list(table.series.values()) if includes(one.attributes, tags)]
+        version = (len(table.series), table.leavings)  # series are added, or leave
+        if known is None or known[0] != version:
+            found = [one for one in table.known() if includes(one.attributes, tags)]
             if len(selections) >= _SELECTIONS:
                 selections.clear()
-            known = selections[tags] = (size, found)
+            known = selections[tags] = (version, found)
         return known[1]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from metrics_sdk.core import kinds
+from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Sum
 from metrics_sdk.core.instruments import (
     Attributes,
     Counter,
@@ -25,9 +26,10 @@ from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.numbers import to_float
 from metrics_sdk.core.reasons import INSTRUMENT_LIMIT, INVALID_NAME
 from metrics_sdk.core.series import Observed, Series
-from metrics_sdk.core.table import Description, Table
+from metrics_sdk.core.table import Description
 from metrics_sdk.errors import DeclarationError, TooManyInstruments
 from metrics_sdk.faults import Faults
+from metrics_sdk.streams import Streams
 
 RESERVED = "metrics_sdk."
 MAX_NAME_LENGTH = 255
@@ -56,26 +58,18 @@ class Home(Protocol):
 
     max_instruments: int
     faults: Faults
-
-    def new_table(self, description: Description) -> Table:
-        """Return the table of an instrument, with the series that the SDK has of it already."""
-
-    def publish(self, table: Table, replace: bool = False) -> None:
-        """Show the table to readers; in the place of one that is shown already only if told to replace it."""
-
-    def arrange(self, instrument: Instrument) -> None:
-        """Let an instrument record as the configuration has it: not at all, or without windows."""
-
-    def retire(self, table: Table) -> None:
-        """Give up an instrument's table for another one; its values become drops."""
+    streams: Streams
 
 
 class Observable:
-    """A callback that is asked for an instrument's values at every flush."""
+    """A callback that is asked for an instrument's values at every flush; an `on_demand` one whenever somebody reads."""
 
-    def __init__(self, registry: Registry, instrument: Instrument, callback: Callable[[], Observations]) -> None:
+    def __init__(
+        self, registry: Registry, instrument: Instrument, callback: Callable[[], Observations], on_demand: bool = False
+    ) -> None:
         self.instrument = instrument
         self.callback = callback
+        self.on_demand = on_demand
         self.running = False
         self._registry = registry
 
@@ -86,7 +80,8 @@ class Observable:
         """Call back no more. What only this callback reported is then no longer exported, nor found by queries."""
         self._registry.observables.pop(self, None)
         if all(one.instrument is not self.instrument for one in self._registry.observables):
-            self.instrument.route.table.observed = frozenset()
+            for table in self.instrument.route.table.all():
+                table.observed = frozenset()
 
 
 class Registry:
@@ -156,14 +151,14 @@ class Registry:
     def _add(self, key: str, description: Description) -> Instrument:
         """Return the instrument of that name: a new one, or another thread's that was faster."""
         home = self.home
-        made = _CLASSES[description.kind.name](home.new_table(description), (), {})
+        made = _CLASSES[description.kind.name](home.streams.new_table(description), (), {})
         winner = self.declared.setdefault(key, made)
         if winner is made:
-            home.publish(made.route.table)
+            home.streams.publish(made.route.table)
             if self.home is not home:  # moved in the meantime, without this one
-                made.redirect(self.home.new_table(description))
-                self.home.publish(made.route.table)
-            self.home.arrange(made)
+                made.redirect(self.home.streams.new_table(description))
+                self.home.streams.publish(made.route.table)
+            self.home.streams.arrange(made)
             self._spell(key, made)
             self._spell(description.name, made)
         return winner
@@ -178,22 +173,22 @@ class Registry:
         """Give a provisional histogram the declaration that came after its first use."""
         before = known.route.table.own()
         if wanted.kind is before.description.kind and wanted.boundaries == before.description.boundaries:
-            before.description = wanted
+            before.describe(wanted)
             self._spell(wanted.name, known)
             return known
-        table = self.home.new_table(wanted)
+        table = self.home.streams.new_table(wanted)
         made = known
         if wanted.kind is before.description.kind:
             known.redirect(table)
         else:
             made = _CLASSES[wanted.kind.name](table, (), {})
             self.declared[key] = made
-        self.home.publish(table, replace=True)
-        self.home.arrange(made)
+        self.home.streams.publish(table, replace=True)
+        self.home.streams.arrange(made)
         spellings = [name for name, found in list(self.directory.instruments.items()) if found is known]
         for name in {*spellings, key, wanted.name}:
             self.directory.instruments[name] = made
-        self.home.retire(before)
+        self.home.streams.retire(before)
         return made
 
     def provisional(self, name: object) -> Instrument:
@@ -216,8 +211,8 @@ class Registry:
         found = self._refusals.get(reason)
         if found is None:
             refused = Description(f"metrics_sdk.refused/{reason}", kinds.COUNTER, "", "", None, "record", "record()")
-            found = self._refusals.setdefault(reason, Refusal(self.home.new_table(refused), reason))
-            self.home.publish(found.route.table)
+            found = self._refusals.setdefault(reason, Refusal(self.home.streams.new_table(refused), reason))
+            self.home.streams.publish(found.route.table)
         return found
 
     def observe(self, kind: Kind, name: str, callback: Callable[[], Observations], unit: str, description: str) -> Observable:
@@ -230,13 +225,15 @@ class Registry:
         self.observables[made] = None
         return made
 
-    def run_callbacks(self) -> None:
-        """Ask every observable's callbacks; a failing one costs its own observations alone."""
+    def run_callbacks(self, on_demand: bool = True) -> None:
+        """Ask every observable's callbacks, or those that are not on demand; a failing one costs its own observations alone."""
         groups: dict[Instrument, list[Observable]] = {}
         for observable in list(self.observables):
             groups.setdefault(observable.instrument, []).append(observable)
         for instrument, group in groups.items():
-            if not any([one.running for one in group]):  # called from within, or from another thread: one at a time
+            if any([one.running for one in group]):  # called from within, or from another thread: one at a time
+                continue
+            if on_demand or not any([one.on_demand for one in group]):
                 self._run_group(instrument, group)
 
     def _run_group(self, instrument: Instrument, group: list[Observable]) -> None:
@@ -252,16 +249,17 @@ class Registry:
         for series, total in seen.items():
             if total is not None:
                 _move_to(instrument, series, total)
-        instrument.route.table.observed = frozenset(seen)
+        for table in instrument.route.table.all():
+            table.observed = frozenset([series for series in seen if table.owns(series)])
 
     def redirect(self, home: Home) -> None:
         """Move all instruments to another SDK: they record there from now on, bound ones too."""
         with self._declaring:
             self.home = home
             for instrument in [*self.declared.values(), *self._refusals.values()]:
-                instrument.redirect(home.new_table(instrument.route.table.own().description))
-                home.publish(instrument.route.table)
-                home.arrange(instrument)
+                instrument.redirect(home.streams.new_table(instrument.route.table.own().description))
+                home.streams.publish(instrument.route.table)
+                home.streams.arrange(instrument)
 
     def loosen_all_but(self, keys: set[str]) -> None:
         """Let later declarations contradict those of all names but `keys` (lower case), as after a test."""
@@ -269,9 +267,7 @@ class Registry:
             table = instrument.route.table.own()
             old = table.description
             if key not in keys:
-                table.description = Description(
-                    old.name, old.kind, old.unit, old.description, old.boundaries, "record", old.where
-                )
+                table.describe(Description(old.name, old.kind, old.unit, old.description, old.boundaries, "record", old.where))
         for observable in [one for one in self.observables if one.instrument.name.lower() not in keys]:
             observable.close()
 
@@ -287,12 +283,13 @@ def _observe(instrument: Instrument, answer: Observations, seen: dict[Series, An
 
 def _take_in(instrument: Instrument, value: Any, attributes: Attributes | None, seen: dict[Series, Any]) -> None:
     cell = instrument.route.bare if attributes is None else instrument.find(attributes)
-    number: Any = value if type(value) is int else to_float(value)
-    if instrument.kind.aggregation == "sum" and number is not None and math.isfinite(number):
-        seen[cell.series] = (seen.get(cell.series) or 0) + number
-    else:
-        seen.setdefault(cell.series, None)
-        cell.record(value)
+    number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
+    for one in cell.targets():
+        if number is not None and math.isfinite(number) and isinstance(one.series.empty, Sum):
+            seen[one.series] = (seen.get(one.series) or 0) + number
+        else:
+            seen.setdefault(one.series, None)
+            one.record(value)
 
 
 def _move_to(instrument: Instrument, series: Series, total: Any) -> None:

@@ -10,36 +10,42 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
+from metrics_sdk.collector import Collector, cumulative, metric
 from metrics_sdk.config import CHANGEABLE, Config, check_seconds, check_width
 from metrics_sdk.core import kinds
-from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exclusion import exclusively
-from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
+from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
+from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.scope import Scope
-from metrics_sdk.core.table import PER_SECOND, Description, Table
+from metrics_sdk.core.table import PER_SECOND, Table
 from metrics_sdk.errors import ConfigurationError, DeclarationError
+from metrics_sdk.expiry import Expiry
 from metrics_sdk.exports import Exports
 from metrics_sdk.faults import LOGGER, Faults
 from metrics_sdk.feeds import Window
 from metrics_sdk.flusher import Flusher
-from metrics_sdk.health import Health, account, as_metrics, instrument_health
+from metrics_sdk.health import Accounts, Health, account, as_metrics, drops_of, told_overflow
 from metrics_sdk.interval import Seconds, Time
 from metrics_sdk.parallelism import Concurrency
 from metrics_sdk.points import Points
-from metrics_sdk.query import Aggregate, Grouped, value_of
+from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.reader import Reader
 from metrics_sdk.registry import Observable, Observations, Registry
-from metrics_sdk.slices import in_slices
-from metrics_sdk.snapshot import Metric, Point, Snapshot
+from metrics_sdk.snapshot import Snapshot
 from metrics_sdk.store import AggregateMap
+from metrics_sdk.streams import Streams
 from metrics_sdk.subscriptions import Subscription
+from metrics_sdk.temporality import Preference
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
+from metrics_sdk.tracing import sampler
+from metrics_sdk.view import Aggregation, Wishes
 
 OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
 
@@ -53,11 +59,17 @@ class MetricsSDK:
     """
 
     def __init__(
-        self, config: Config | None = None, *, registry: Registry | None = None, directory: Directory | None = None
+        self,
+        config: Config | None = None,
+        *,
+        registry: Registry | None = None,
+        directory: Directory | None = None,
+        only_for: Sequence[Wishes] = (),
     ) -> None:
         """Build an SDK that works as `config` says.
 
         `registry`: take over these instruments, they record here from now on. `directory`: list the instruments there.
+        `only_for`: have no streams but those that these readers wish; they are made collectors by `collector()`.
         """
         config = Config() if config is None else config
         if not isinstance(config, Config):
@@ -71,12 +83,18 @@ class MetricsSDK:
         self._reconfiguring = threading.RLock()
         self._points = self._store.points = Points(self._scope, config.clock, self._store, config, self.is_own_thread)
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
-        self._callbacks = CallbackRunner(lambda: self.registry.run_callbacks(), self.faults)
-        self._tables: dict[str, Table] = {}
+        self._callbacks = CallbackRunner(self.faults)
+        self._scope.max_series = config.max_series
+        self._scope.sampler = sampler(config.exemplar_filter, config.clock.time)
+        self.streams = Streams(
+            self._scope, self._store, config.clock, self.faults, lambda: self.config, list(only_for) or [None]
+        )
+        self._collectors: dict[Collector, None] = {}
+        self._expiry = Expiry(
+            self.streams, config.clock, lambda: list(self._collectors), lambda: self.config.series_ttl_seconds, self._memory
+        )
         self._exports = Exports(self, self._store, config.exporters)
-        self._retired: list[Table] = []
-        self._refused: dict[Table, Table] = {}  # where values go while their instrument is turned off
-        self._reader = Reader(self._tables, self._store, config.clock, lambda: self._observe(OBSERVE_SECONDS))
+        self._reader = Reader(self.streams, self._store, config.clock, lambda: self._observe(OBSERVE_SECONDS))
         self._reset_process_state()
         if registry is None:
             self.registry = Registry(self, directory)
@@ -109,7 +127,7 @@ class MetricsSDK:
                 raise ConfigurationError("a drain has been under way for five seconds: nothing was changed, try again")
             self.config = config
             for instrument in list(self.registry.declared.values()) if self.registry.home is self else ():
-                self.arrange(instrument)
+                self.streams.arrange(instrument)
         self._flusher.wake()
         return config
 
@@ -251,39 +269,74 @@ class MetricsSDK:
         self._store.drain()
         return self.frozen()
 
-    def frozen(self) -> Snapshot:
-        """Return everything that is merged; drains nothing."""
+    def frozen(self, collector: Collector | None = None) -> Snapshot:
+        """Return everything that is merged, as a reader is told it; drains nothing."""
         now = self._clock.time()
-        metrics = [_metric(table, now) for table in self.tables()]
-        metrics = [metric for metric in metrics if metric.points]
+        if collector is not None:
+            metrics = collector.collect()
+        else:
+            told = [(table, cumulative(table, now)) for table in self.streams.tables(None)]
+            metrics = [metric(table, points, "cumulative") for table, points in told if points]
         metrics += as_metrics(self.health(), self._started_at, now)
         return Snapshot(self.config.resource, now, tuple(metrics))
 
+    def collector(
+        self,
+        temporality: Preference = "cumulative",
+        aggregation: Callable[[Kind], Aggregation | None] | None = None,
+        cardinality_limit: Callable[[Kind], int | None] | None = None,
+    ) -> Collector:
+        """Return a reader of its own: with its temporality, and with streams of its own where it wishes others than there are.
+
+        `aggregation` and `cardinality_limit` return what it prefers for a kind of instrument, None for the default.
+        """
+        made = Collector(self.streams, self._clock, temporality, aggregation, cardinality_limit)
+        self.adopt(made)
+        return made
+
+    def adopt(self, collector: Collector) -> None:
+        """Keep the books of a reader from now on."""
+        if collector not in self.streams.readers and collector.has_wishes:
+            self.streams.add_reader(collector)
+        collector.begin()
+        self._collectors[collector] = None
+
+    def release(self, collector: Collector) -> None:
+        """Give a reader up."""
+        self._collectors.pop(collector, None)
+        self.streams.remove_reader(collector)
+
+    def collect(self, collector: Collector, timeout: float = OBSERVE_SECONDS) -> Snapshot:
+        """Ask the callbacks, drain, and return what this reader is told; `collector.acknowledge()` if it has arrived.
+
+        Raises TimeoutError if that takes longer than `timeout` seconds.
+        """
+        deadline = _monotonic() + timeout
+        if not collector.lock.acquire(timeout=max(0.0, timeout)):
+            raise TimeoutError(f"this reader is collecting already, and does not end within {timeout:g} s")
+        try:
+            if not self._observe(deadline - _monotonic(), on_demand=True):
+                raise TimeoutError(f"the observable callbacks did not end within {timeout:g} s")
+            self._store.drain(timeout=max(0.1, deadline - _monotonic()))
+            self._expiry.forget_unobserved()
+            return Snapshot(self.config.resource, self._clock.time(), tuple(collector.collect()))
+        finally:
+            collector.lock.release()
+
     def health(self) -> Health:
         """Return the accounting, and how the parts are doing. Drains nothing."""
-        points = self._points.waiting()
-        refused = self._refused
-        current = {table.description.name: instrument_health(table, points, refused.get(table)) for table in self.tables()}
-        instruments = {name: found for name, (found, _) in current.items()}
-        everything = [
-            *current.values(),
-            *[instrument_health(table, points, refused.get(table), retired=True) for table in self._retired],
-        ]
-        counted = [found for found, _ in everything]
-        merged = sum([one.merged for one in counted])
-        dropped: dict[str, int] = {}
-        for one in counted:
-            for reason, count in one.dropped.items():
-                dropped[reason] = dropped.get(reason, 0) + count
+        counted = Accounts(self.streams.accounted(), self._points.waiting())
+        merged = counted.total.merged
         return Health(
             compiled=COMPILED,
-            received=sum([one.received for one in counted]),
+            received=counted.total.received,
             merged=merged,
-            dropped=dropped,
-            pending=sum([one.pending for one in counted]),
-            contended=sum([contended for _, contended in everything]),
-            instruments=instruments,
-            series=sum([one.series for one in instruments.values()]),
+            dropped=counted.total.dropped,
+            pending=counted.total.pending,
+            contended=counted.contended,
+            instruments=counted.instruments,
+            series=counted.total.series,
+            expired=self._expiry.expired,
             flushes=self._flushes,
             flush_seconds=self._flush_seconds,
             flusher_cpu_seconds=self._flusher.cpu_seconds,
@@ -326,6 +379,9 @@ class MetricsSDK:
         drained = self._store.drain(timeout=max(0.0, deadline - _monotonic())) and observed
         if not self.config.background:
             self._store.age()
+            self._tell_refused()
+            self._expiry.forget_unobserved()
+            self._expiry.sweep()
         if self._scope.is_closed():
             return drained and self._shutdown_result
         if self.is_own_thread():  # it may not wait for exporters, nor may one of them wait for itself or another
@@ -380,68 +436,21 @@ class MetricsSDK:
 
     # ---- what the parts call ------------------------------------------------------------------------------------
 
-    def new_table(self, description: Description) -> Table:
-        """Return the table of an instrument, with the series that this SDK has of it already."""
-        known = self._tables.get(description.name.lower())
-        if known is not None and known.description.kind is description.kind:
-            if known.description.boundaries == description.boundaries:
-                known.description = description
-                return known
-        empty = new_aggregate(description.kind.aggregation, description.boundaries, self.config.max_buckets)
-        return Table(self._scope, description, empty, self.config.max_series_per_instrument, self._store.locks)
+    def _observe(self, timeout: float, on_demand: bool = True) -> bool:
+        """Ask the callbacks; False: they did not all answer within `timeout` seconds.
 
-    def publish(self, table: Table, replace: bool = False) -> None:
-        """Show the table to readers; in the place of one that is shown already only if told to replace it."""
-        key = table.description.name.lower()
-        if replace:
-            self._tables[key] = table
-        else:
-            self._tables.setdefault(key, table)
-
-    def arrange(self, instrument: Instrument) -> None:
-        """Let an instrument record as the configuration has it: not at all, or without windows."""
-        table, name = instrument.route.table, instrument.name.lower()
-        published = self._tables.get(name)
-        if published is None:
-            return
-        windowed = bool(self.config.resolutions) and not _matches(self.config.without_windows, name)
-        if windowed and not published.windowed:
-            published.windowed_since = self._clock.time()
-        published.windowed = windowed
-        for series in list(published.series.values()):
-            series.windowed = windowed
-        disabled = _matches(self.config.disabled, name)
-        if disabled and table.stands_for is None:
-            instrument.redirect(self._refusing(published))
-        elif not disabled and table.stands_for is not None:
-            instrument.redirect(published)
-
-    def _refusing(self, published: Table) -> Table:
-        known = self._refused.get(published)
-        if known is None:
-            made = Table(self._scope, published.description, published.empty, 1, self._store.locks, stands_for=published)
-            known = self._refused.setdefault(published, made)
-        return known
-
-    def retire(self, table: Table) -> None:
-        """Give up an instrument's table for another one; its values become drops."""
-        self._store.drain(list(table.series.values()))
-        self._retired.append(table)
-        if any([series.current().merged for series in list(table.series.values())]):
-            name = table.description.name
-            self.faults.report(
-                "redeclared", f"what was recorded under {name!r} before its declaration is dropped: it does not fit"
-            )
-
-    def _observe(self, timeout: float) -> bool:
-        """Ask the callbacks; False: they did not all answer within `timeout` seconds."""
+        `on_demand`: somebody wants to know; else it is the flusher's turn, and callbacks that are for readers alone rest.
+        """
         for section in list(self.registry.sections.values()) if self.registry.home is self else ():
             section.fold()
         if not self.registry.observables or self.registry.home is not self or self._scope.is_closed():
             return True
+        if not on_demand and all([one.on_demand for one in list(self.registry.observables)]):
+            return True
+        work = partial(self.registry.run_callbacks, on_demand)
         if self.config.background:
-            return self._callbacks.run(timeout)
-        self.registry.run_callbacks()
+            return self._callbacks.run(work, timeout)
+        work()
         return True
 
     def _started(self) -> None:
@@ -477,13 +486,16 @@ class MetricsSDK:
         if not self._flushes:
             self._report_due = started + (config.health_report_interval_seconds or 0.0)
         self._flushes += 1
-        self._observe(max(0.1, config.flush_interval_seconds))
+        self._observe(max(0.1, config.flush_interval_seconds), on_demand=False)
         opened = self._store.opened()
         closing = self._exports.closing()
         self._store.drain()
         if closing is not None and self._store.opened() != opened:
             self._exports.closed(closing)
         self._store.age()
+        self._tell_refused()
+        self._expiry.forget_unobserved()
+        self._expiry.sweep()
         self._exports.submit_due(started)
         if config.health_report_interval_seconds is not None and started >= self._report_due:
             self._report_due = started + config.health_report_interval_seconds
@@ -495,13 +507,32 @@ class MetricsSDK:
             next_pass = min(next_pass, now + self._scope.window + self._store.window_seconds - self._clock.time())
         return next_pass
 
+    def _memory(self) -> float:
+        """Return for how many seconds there can be windows of what is no more."""
+        return max([resolution.span + resolution.width for resolution in self.config.resolutions], default=0.0)
+
+    def _tell_refused(self) -> None:
+        """Log which instruments values were dropped of, and which have too many series: not where it happens."""
+        refused = self._scope.refused
+        if refused:
+            gone = list(refused)
+            refused.clear()
+            for table in self.streams.all_tables():
+                reasons = {reason for one in gone for reason in drops_of(one) if table.owns(one)}
+                for reason in sorted(reasons):
+                    self.faults.report(f"dropped:{reason}:{table.name}", f"values of {table.name!r} are dropped: {reason}")
+        for table in self.streams.all_tables():
+            if table.overflowed:
+                table.overflowed = False
+                self.faults.report(f"overflow:{table.name}", told_overflow(table))
+
     def tables(self) -> list[Table]:
-        """Return the tables of all instruments."""
-        return list(self._tables.values())
+        """Return the tables that queries are answered from."""
+        return self.streams.queried()
 
     def merged(self) -> int:
         """Return how many values are merged."""
-        return sum([int(account(table.series.values()).merged) for table in self.tables()])
+        return sum([int(account(table.known()).merged) for table in self.streams.all_tables()])
 
     def _report(self, level_name: str, which: str) -> None:
         import logging  # 3 ms, which importing this package need not take
@@ -530,6 +561,8 @@ class MetricsSDK:
         self._points.forked()
         self._flusher.reset()
         self._callbacks.reset()
+        for collector in list(self._collectors):
+            collector.forked()
         self.registry.forked()
         self._exports.forked()
         self._reconfiguring = threading.RLock()
@@ -547,27 +580,8 @@ def _aligned(config: Config) -> float:
     return config.flush_interval_seconds if config.background else float("inf")
 
 
-def _matches(patterns: Sequence[str], name: str) -> bool:
-    if not patterns:
-        return False
-    from fnmatch import fnmatchcase  # 3 ms, and not before there are patterns
-
-    return any([fnmatchcase(name, pattern.lower()) for pattern in patterns])
-
-
 def _has_gil() -> bool:
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
-
-
-def _metric(table: Table, now: float) -> Metric:
-    described = table.description
-    points = [
-        Point(series.attributes, value_of(series.total(), series.offset()), series.current().created, now)
-        for series in in_slices(table.listed())
-    ]
-    return Metric(
-        described.name, described.kind.name, described.unit, described.description, described.boundaries, tuple(points)
-    )
 
 
 _living: dict[int, weakref.ref[MetricsSDK]] = {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+from metrics_sdk.core.exemplars import Exemplar
 
 #: Attributes in normal form: sorted by key. Values are str, bool, int, float, or tuples of these.
 Attributes = tuple[tuple[str, Any], ...]
@@ -41,20 +43,32 @@ class ExponentialBuckets(NamedTuple):
 class Point(NamedTuple):
     """One series at one time. `value` is a number (int where every value was one) or buckets.
 
-    `start_time` and `time` are Unix seconds; sums and buckets are cumulative from `start_time` to `time`.
+    `start_time` and `time` are Unix seconds; sums and buckets are of the time between these. `exemplars`: single values of it.
     """
 
     attributes: Attributes
     value: float | ExplicitBuckets | ExponentialBuckets
     start_time: float
     time: float
+    exemplars: tuple[Exemplar, ...] = ()
+
+
+class Meter(NamedTuple):
+    """Whose instruments these are: what OpenTelemetry calls an instrumentation scope."""
+
+    name: str
+    version: str | None = None
+    schema_url: str | None = None
+    attributes: Attributes = ()
 
 
 class Metric(NamedTuple):
-    """One instrument with its series.
+    """One stream of an instrument with its series.
 
     `kind` is "counter", "up_down_counter", "gauge", "histogram" or one of "observable_counter",
-    "observable_up_down_counter", "observable_gauge". `boundaries` are those that were declared, None for exponential buckets.
+    "observable_up_down_counter", "observable_gauge". `boundaries` are those of explicit buckets, None for exponential ones.
+    `temporality`: "cumulative", or "delta" for what has come since the reader was told last. `meter`: whose instrument it is,
+    None for the SDK's own.
     """
 
     name: str
@@ -63,6 +77,8 @@ class Metric(NamedTuple):
     description: str
     boundaries: tuple[float, ...] | None
     points: tuple[Point, ...]
+    temporality: Literal["cumulative", "delta"] = "cumulative"
+    meter: Meter | None = None
 
 
 class Snapshot(NamedTuple):

@@ -101,7 +101,7 @@ def test_observables_report_totals_changes_and_attributes(sdk: MetricsSDK) -> No
     sdk.observable_gauge("pool", lambda: [(1, {"p": "a"}), (2.5, {"p": "b"})])
     found = [sdk.query("bytes") for _ in range(4)]
     assert [10, 15, 15, 18] == [one.sum for one in found]  # a total that fell has begun anew
-    assert 8 == sdk._tables["bytes"].listed()[0].total().total()  # what was there at first is in no window and no rate
+    assert 8 == sdk.streams.named("bytes")[0].listed()[0].total().total()  # what was there at first is in no window and no rate
     assert (1, 2.5) == (sdk.query("pool", {"p": "a"}).last, sdk.query("pool", {"p": "b"}).last)
 
 

@@ -167,8 +167,8 @@ def test_a_late_value_goes_into_the_window_that_took_the_place_of_its_own() -> N
     model.clock.advance(10)
     model.drain()
     store = model.sdk._store
-    series = next(iter(model.sdk._tables["h"].series.values()))
-    for one in model.sdk._tables["h"].series.values():
+    series = next(iter(model.sdk.streams.named("h")[0].series.values()))
+    for one in model.sdk.streams.named("h")[0].series.values():
         if one.attributes:
             series = one
     late = series.empty.fresh()

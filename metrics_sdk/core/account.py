@@ -40,7 +40,7 @@ class Account:
         for series in many:
             state = series.current()
             pending: i64 = self.points.get(series, 0)
-            accepted: i64 = pending
+            accepted: i64 = pending + state.inherited
             if state.points is not None:
                 accepted += state.points.count
             dropped: i64 = 0

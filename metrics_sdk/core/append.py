@@ -126,6 +126,8 @@ class AppendCell(Cell):
                 self.dirty[self] = None
             return
         self.dirty[self] = None
+        if self.series.table is not None:
+            self.series.table.restore(self.series)
         if len(pending) >= FOLD_AT and not self.take() and len(pending) >= CAP:
             # Takes are held up: until one succeeds, values are counted instead of kept, at no cost to the common case.
             self.record = self._count_excess  # type: ignore[method-assign]
@@ -193,6 +195,7 @@ class AppendCell(Cell):
                 raise
             state = series.fold([item for item in batch if type(item) is not Drop], self.shard, batch)
             _count_drops(state, drops)
+            series.scope.refused[series] = None
             return state
 
     def abandon(self) -> None:

@@ -27,6 +27,9 @@ Pairs = tuple[tuple[str, Any], ...]
 #: What stands in for attributes that cannot be read at all.
 INVALID: Final[Pairs] = (("metrics_sdk.attributes", "invalid"),)
 
+#: What series that have expired amount to, together: for queries and the accounting alone.
+EXPIRED: Final[Pairs] = (("metrics_sdk.expired", True),)
+
 #: The series that takes what comes after the limit, as OpenTelemetry names it.
 OVERFLOW: Final[Pairs] = (("otel.metric.overflow", True),)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Cell:
     """Takes the values of one series. No method raises, none waits.
 
-    `record`, `drop` and `least` are for any cell, the others for those that `parts()` returns.
+    `record`, `record_in`, `drop` and `least` are for any cell, the others for those that `parts()` returns.
     """
 
     def __init__(self, series: Series) -> None:
@@ -27,8 +27,16 @@ class Cell:
         """Return the cells that hold values: this one, or those of the shards."""
         return [self]
 
+    def targets(self) -> list[Cell]:
+        """Return a cell for each series that values go to."""
+        return [self]
+
     def record(self, value: SupportsFloat) -> None:
         """Take `value` in, or count it as dropped."""
+
+    def record_in(self, context: object, value: SupportsFloat) -> None:
+        """The same, in a context that is given: where it comes from matters for exemplars alone."""
+        self.record(value)
 
     def drop(self, reason: int) -> None:
         """Count one value as dropped."""
@@ -43,6 +51,10 @@ class Cell:
 
     def abandon(self) -> None:
         """Forget what a forked parent had recorded."""
+
+    def settle(self) -> int:
+        """Count no more what was merged, and return how many values that were, where the cell counts them."""
+        return 0
 
     def accepted(self) -> int:
         """Return how many values were taken in since the start or the last fork, where the cell counts them."""

@@ -91,6 +91,8 @@ class InPlaceCell(Cell):
                     self.epoch = epoch
                     scope.dirty[self] = None
             self.count += 1
+            if self.series.table is not None:
+                self.series.table.restore(self.series)
             if not scope.running:
                 scope.start()
 
@@ -112,7 +114,7 @@ class InPlaceCell(Cell):
 
     def drop(self, reason: int) -> None:
         """Count one value as dropped."""
-        self.series.adopt().drop(reason, 1)
+        self.series.drop(reason)
 
     def take(self) -> bool:
         """Move what was recorded into the series: one compiled call, which nothing can interrupt midway."""
@@ -151,6 +153,12 @@ class InPlaceCell(Cell):
         self.contended = 0
         self.pending = None
         self.aggregate.clear()
+
+    def settle(self) -> int:
+        """Count no more what was merged, and return how many values that were."""
+        merged = self.accepted() - self.pending_count()
+        self.count -= merged
+        return merged
 
     def accepted(self) -> int:
         """Return how many values were taken in since the start or the last fork."""

@@ -28,6 +28,7 @@ AttributeValue = Any
 Attributes = Mapping[str, AttributeValue]
 
 MAX_SHAPES: Final = 16
+WAYS_PER_SERIES: Final = 16
 
 _now: Final = time.perf_counter
 
@@ -116,7 +117,8 @@ class Route:
     def __init__(self, table: Table, base: Pairs) -> None:
         self.table: Final = table
         self.base: Final = base
-        self.bare: Final[Cell] = table.find(base).cell
+        self.bare: Final[Cell] = table.cell_for(base)
+        self.ways = 0  # learnt; where attributes are left out there is no end of them
         self.shapes: Final[dict[tuple[str, ...], Step]] = {}  # the first step by the keys, ordered as they were given
         self.shape: Step | None = None  # that of the last call
 
@@ -131,8 +133,9 @@ class Route:
             names.append(key)
             values.append(value)
         keys = tuple(names)
-        if not keys or len(keys) != len(given):
+        if not keys or len(keys) != len(given) or self.ways >= WAYS_PER_SERIES * self.table.stream.limit:
             return
+        self.ways += 1
         shape = self.shapes.get(keys)
         if shape is None:
             if len(self.shapes) >= MAX_SHAPES:
@@ -188,7 +191,8 @@ class Instrument:
         if route.table.stands_for is not None:  # turned off
             cell.record(value)
         else:
-            cell.series.scope.put_point(cell, value, timestamp)
+            for one in cell.targets():
+                one.series.scope.put_point(one, value, timestamp)
 
     def find(self, attributes: object) -> Cell:
         """Return the cell for `attributes`. Never raises, unless a signal handler does."""
@@ -219,10 +223,10 @@ class Instrument:
         pairs = normalise(attributes)
         base = route.base
         full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
-        series = route.table.find(full)
-        if series.attributes is not OVERFLOW and type(attributes) is dict:
-            route.learn(attributes, pairs, series.cell)
-        return series.cell
+        cell = route.table.cell_for(full)
+        if type(attributes) is dict and not any([one.series.attributes is OVERFLOW for one in cell.targets()]):
+            route.learn(attributes, pairs, cell)
+        return cell
 
     def bind(self, attributes: Attributes) -> Any:
         """Return the same instrument with `attributes` given for good: recording then looks nothing up.
@@ -233,7 +237,7 @@ class Instrument:
         pairs = normalise(attributes)
         full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
         table = self.route.table
-        if full and table.find(full).attributes is OVERFLOW:
+        if full and table.cell_for(full).series.attributes is OVERFLOW:
             full = OVERFLOW  # past the limit all share one, as their values share a series
         found = self.bound.get(full)
         if found is None:
@@ -244,44 +248,64 @@ class Instrument:
 
     def redirect(self, table: Table) -> None:
         """Record into `table` from now on, and so do the instruments bound to this one."""
-        for one in [self, *self.bound.values()]:
+        for one in self.held():
             one.route = Route(table, one.route.base)
+
+    def held(self) -> list[Instrument]:
+        """Return this instrument and those that are bound to it."""
+        return [self, *list(self.bound.values())]
 
 
 @final
 class Counter(Instrument):
     """Counts what only goes up."""
 
-    def add(self, value: SupportsFloat = 1, attributes: Attributes | None = None) -> None:
-        """Add `value`, which must not be negative. Never raises, never waits; what is not accepted is counted as dropped."""
-        (self.route.bare if attributes is None else self.find(attributes)).record(value)
+    def add(self, amount: SupportsFloat = 1, attributes: Attributes | None = None, context: object = None) -> None:
+        """Add `amount`, which must not be negative. Never raises, never waits; what is not accepted is counted as dropped."""
+        cell = self.route.bare if attributes is None else self.find(attributes)
+        if context is None:
+            cell.record(amount)
+        else:
+            cell.record_in(context, amount)
 
 
 @final
 class UpDownCounter(Instrument):
     """Adds up what goes up and down by amounts."""
 
-    def add(self, value: SupportsFloat, attributes: Attributes | None = None) -> None:
-        """Add `value`, of either sign. Never raises, never waits; what is not accepted is counted as dropped."""
-        (self.route.bare if attributes is None else self.find(attributes)).record(value)
+    def add(self, amount: SupportsFloat, attributes: Attributes | None = None, context: object = None) -> None:
+        """Add `amount`, of either sign. Never raises, never waits; what is not accepted is counted as dropped."""
+        cell = self.route.bare if attributes is None else self.find(attributes)
+        if context is None:
+            cell.record(amount)
+        else:
+            cell.record_in(context, amount)
 
 
 @final
 class Gauge(Instrument):
     """Holds the value that was set last."""
 
-    def set(self, value: SupportsFloat, attributes: Attributes | None = None) -> None:
+    def set(self, amount: SupportsFloat, attributes: Attributes | None = None, context: object = None) -> None:
         """Set the value. Never raises, never waits; what is not accepted is counted as dropped."""
-        (self.route.bare if attributes is None else self.find(attributes)).record(value)
+        cell = self.route.bare if attributes is None else self.find(attributes)
+        if context is None:
+            cell.record(amount)
+        else:
+            cell.record_in(context, amount)
 
 
 @final
 class Histogram(Instrument):
     """Keeps the distribution of the values recorded."""
 
-    def record(self, value: SupportsFloat, attributes: Attributes | None = None) -> None:
-        """Record `value`. Never raises, never waits; what is not accepted is counted as dropped."""
-        (self.route.bare if attributes is None else self.find(attributes)).record(value)
+    def record(self, amount: SupportsFloat, attributes: Attributes | None = None, context: object = None) -> None:
+        """Record `amount`. Never raises, never waits; what is not accepted is counted as dropped."""
+        cell = self.route.bare if attributes is None else self.find(attributes)
+        if context is None:
+            cell.record(amount)
+        else:
+            cell.record_in(context, amount)
 
     def record_seconds(self, seconds: float, attributes: Attributes | None = None) -> None:
         """Record a duration, converted to the unit if that is one of time."""

@@ -12,8 +12,8 @@ from mypy_extensions import mypyc_attr
 class Kind:
     """What sets one kind of instrument apart.
 
-    `aggregation` is "sum", "last_value" or "histogram"; a `monotonic` sum takes no negative amounts; an `observable`
-    instrument is read by calling back instead of being recorded into.
+    `aggregation`, what it has by default, is "sum", "last_value" or "histogram"; a `monotonic` one takes no negative amounts;
+    an `observable` instrument is read by calling back instead of being recorded into.
     """
 
     def __init__(self, name: str, aggregation: str, monotonic: bool, observable: bool) -> None:

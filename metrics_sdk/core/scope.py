@@ -14,6 +14,7 @@ if COMPILED:
 
 if TYPE_CHECKING:
     from metrics_sdk.core.cells import Cell
+    from metrics_sdk.core.exemplars import Sampler
     from metrics_sdk.core.series import Observed, Series
 
 #: The epoch of a scope that was shut down. No cell's epoch ever equals it.
@@ -54,10 +55,14 @@ class Scope:
         self.running = False  # whether the flusher was started in this process
         self.window = 0.0  # start of the open window
         self.takes: i64 = 0
+        self.series = 0  # of all streams
+        self.max_series = 1 << 62
+        self.sampler: Sampler | None = None  # which values become exemplars; None: none
         # These are changed one entry at a time and never swapped: a recorder may hold a reference.
         self.dirty: Final[dict[Cell, None]] = {}
         self.opened: Final[dict[Series, None]] = {}
         self.observed: Final[dict[Series, Observed]] = {}  # the totals of observable instruments
+        self.refused: Final[dict[Series, None]] = {}  # those that values were dropped of since it was last told
         self.cells: Final[dict[Cell, None]] = {}  # those that cannot notice a fork by themselves
 
     def is_closed(self) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from mypy_extensions import mypyc_attr
 
-from metrics_sdk.core.aggregates import Aggregate, LastValue
+from metrics_sdk.core.aggregates import Aggregate, LastValue, Sum
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.reasons import REASONS
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from librt.vecs import vec
 
     from metrics_sdk.core.cells import Cell
+    from metrics_sdk.core.exemplars import Reservoir
+    from metrics_sdk.core.table import Table
 
 
 @final
@@ -39,7 +41,9 @@ class State:
     `created` is the time since when it counts. `open` is the aggregate of the window that began at `window`; `total` is
     everything before it. `batches` names the last batch merged from each cell (interpreted core only, see
     `append.AppendCell`), `stored` the aggregates that the map may have stored of the open window (interpreted
-    core only), `points` tells the same of values with a time of their own (see `metrics_sdk.points`).
+    core only), `points` tells the same of values with a time of their own (see `metrics_sdk.points`). `taps` is what has come
+    since each of the readers that want that has cut the series last; a tap that is not there yet is everything. `inherited` is
+    how many values the cells of series that have expired had taken in.
     """
 
     def __init__(self, generation: i64, total: Aggregate, created: float) -> None:
@@ -52,6 +56,8 @@ class State:
         self.batches: tuple[Any, ...] = ()
         self.stored: tuple[Any, ...] = ()
         self.points: MergedPoints | None = None
+        self.taps: tuple[Any, ...] | None = None
+        self.inherited: i64 = 0
 
     @property
     def merged(self) -> i64:
@@ -68,7 +74,18 @@ class State:
         made.batches = self.batches
         made.stored = self.stored
         made.points = self.points
+        made.taps = self.taps
+        made.inherited = self.inherited
         return made
+
+    def tap(self, given: Aggregate) -> None:
+        """Merge what has come into every tap. Compiled core only, or into a state that nobody has seen yet."""
+        taps = self.taps
+        if taps is not None:
+            if not COMPILED:
+                taps = self.taps = tuple([tap.copy() for tap in taps])
+            for tap in taps:
+                tap.merge(given)
 
     def drop(self, reason: i64, times: i64) -> None:
         """Count dropped values."""
@@ -112,12 +129,23 @@ class Series:
         self.empty: Final = empty
         self.lock: Final = lock
         self.windowed = windowed
+        self.table: Table | None = None  # which has let it expire, and takes it back with the next value
+        self.reservoir: Reservoir | None = None  # its exemplars
         self.state = State(scope.generation, empty.fresh(), scope.now())
 
     def offset(self) -> Any:
         """Return what an observed total was when it was first seen, else 0."""
         observed = self.scope.observed.get(self) if self.scope.observed else None
         return 0 if observed is None else observed.first
+
+    def observed_total(self) -> Any:
+        """Return an observed total as the callback told it last."""
+        observed = self.scope.observed.get(self)
+        if observed is not None:
+            return observed.total
+        total = self.total()
+        assert isinstance(total, Sum)
+        return total.total()
 
     def current(self) -> State:
         """Return the state, an empty one if it is a forked parent's."""
@@ -153,6 +181,15 @@ class Series:
                 opened.merge(given)
         else:
             state.total.merge(given)
+        if state.taps is not None:
+            state.tap(given)
+
+    def drop(self, reason: i64) -> None:
+        """Count a dropped value. Compiled core only."""
+        self.adopt().drop(reason, 1)
+        self.scope.refused[self] = None
+        if self.table is not None:
+            self.table.restore(self)
 
     def fold(self, values: list[Any], shard: int, batch: object) -> State:
         """Return the state that follows once `values`, which came as `batch` from the cell of `shard`, are merged."""
@@ -174,6 +211,12 @@ class Series:
                 made.open = merged
             else:
                 made.total = merged
+            if made.taps is not None:
+                given = self.empty.fresh()
+                given.fold(values)
+                if isinstance(given, LastValue):
+                    given.order = scope.takes
+                made.tap(given)
         batches = list(made.batches) + [None] * (shard + 1 - len(made.batches))
         batches[shard] = batch
         made.batches = tuple(batches)
@@ -211,6 +254,11 @@ class Series:
             made.total = total
         for reason, times in drops.items():
             made.drop(reason, times)
+            scope.refused[self] = None
+        if COMPILED and made.taps is not None:
+            made.taps = tuple([tap.copy() for tap in made.taps])
+        made.tap(closed)
+        made.tap(opened)
         before = old.points
         batches = [] if before is None else list(before.batches)
         batches += [None] * (shard + 1 - len(batches))
@@ -218,6 +266,8 @@ class Series:
         merged_before: i64 = 0 if before is None else before.count
         made.points = MergedPoints(merged_before + closed.count + opened.count, tuple(batches))
         self.state = made
+        if self.table is not None:
+            self.table.restore(self)
 
     def has_merged(self, batch: object, shard: int) -> bool:
         """Tell whether a batch of points from `shard` is part of the state."""
@@ -247,6 +297,69 @@ class Series:
             made = self.state.successor()
             made.stored = (*made.stored, opened)
             self.state = made
+
+    def cut(self, slot: int, into: dict[Any, Any]) -> None:
+        """Move what has come since the last cut of `slot` into the list that `into` has of this series.
+
+        Call it with the lock held. If it is interrupted and called again, nothing is there twice.
+        """
+        state = self.current()
+        taps = () if state.taps is None else state.taps
+        if slot >= len(taps):  # the first cut: everything is new to this reader
+            taps = (*taps, *[self.total() for _ in range(slot + 1 - len(taps))])
+            made = self.current().successor()
+            made.taps = taps
+            self.state = made
+        given = taps[slot]
+        if given.count:
+            parts = into.setdefault(self, [])
+            if not any([part is given for part in parts]):
+                parts.append(given)
+            taps = (*taps[:slot], self.empty.fresh(), *taps[slot + 1 :])
+            made = self.state.successor()  # after all that allocates: a finaliser may record, and drop
+            made.taps = taps
+            self.state = made
+
+    def is_idle(self, cuts: int) -> bool:
+        """Tell whether everything it was given is in the total, and was cut by all of the first `cuts` readers."""
+        state = self.current()
+        if state.open is not None:
+            return False
+        for cell in self.cell.parts():
+            if cell.pending_count() or cell.excess() or cell in self.scope.dirty:
+                return False
+        taps = () if state.taps is None else state.taps
+        return len(taps) >= cuts and not any([tap.count for tap in taps])
+
+    def inherit(self, gone: Series) -> None:
+        """Take over what an idle series amounts to, and leave it empty; call it with its lock held.
+
+        Interpreted there are two stores, and after the first one this state names the one that it includes.
+        """
+        theirs = gone.current()
+        mine = self.current()
+        if not (len(mine.batches) == 1 and mine.batches[0] is theirs):
+            made = mine.successor()
+            made.total = mine.total.copy()
+            made.total.merge(theirs.total)
+            for reason, times in enumerate(theirs.drops):
+                if times:
+                    made.drop(reason, times)
+            made.batches = (theirs,)
+            points: i64 = 0 if mine.points is None else mine.points.count
+            if theirs.points is not None:
+                points += theirs.points.count
+            made.points = MergedPoints(points, ())
+            self.state = made
+        left = State(self.scope.generation, self.empty.fresh(), self.scope.now())
+        if theirs.points is not None:
+            left.points = MergedPoints(0, theirs.points.batches)
+        for cell in gone.cell.parts():
+            self.state.inherited += cell.settle()
+        gone.state = left
+        if gone.reservoir is not None:
+            gone.reservoir.clear()
+        self.scope.observed.pop(gone, None)
 
     def total(self) -> Aggregate:
         """Return a copy of everything merged so far."""

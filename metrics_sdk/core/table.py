@@ -1,4 +1,4 @@
-"""One instrument in one SDK: its identity, and its series by attributes."""
+"""One stream of an instrument in one SDK: its series by attributes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import math
 from typing import Any, Final, final
 
 from metrics_sdk.core.aggregates import Aggregate
-from metrics_sdk.core.attributes import OVERFLOW, Pairs, identity
-from metrics_sdk.core.kinds import Kind
+from metrics_sdk.core.attributes import EXPIRED, OVERFLOW, Pairs, identity
+from metrics_sdk.core.cells import Cell
+from metrics_sdk.core.exemplars import ExemplarCell, reservoir_for
+from metrics_sdk.core.fan_out import FanOutCell
+from metrics_sdk.core.kinds import COUNTER, GAUGE, HISTOGRAM, UP_DOWN_COUNTER, Kind
 from metrics_sdk.core.reasons import DISABLED
 from metrics_sdk.core.refusing import RefusingCell
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.sharded import new_cell
+from metrics_sdk.core.stream import Stream
 
 #: Units of time, as UCUM writes them, by what one second is in them.
 PER_SECOND: Final = {"s": 1.0, "ms": 1e3, "us": 1e6, "µs": 1e6, "ns": 1e9, "min": 1.0 / 60.0, "h": 1.0 / 3600.0}
@@ -26,8 +30,9 @@ SHARED_PAIRS: Final = 256  # pairs of key and value that series of an instrument
 class Description:
     """What an instrument was declared as. Never changes; a provisional instrument gets another one.
 
-    `provisional`: "record" or "timed" if the first use made it up, "" if it was declared. `where`: file and line of that.
-    `per_second`: what one second is in its unit.
+    `boundaries`: those that were declared, None if none were. `provisional`: "record" or "timed" if the first use made it up,
+    "" if it was declared. `where`: file and line of that. `meter`: whose instrument it is, None for the SDK's own. `key`: by
+    which it is told apart from the other instruments of an SDK. `per_second`: what one second is in its unit.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Description:
         boundaries: tuple[float, ...] | None,
         provisional: str,
         where: str,
+        meter: Any = None,
     ) -> None:
         self.name: Final = name
         self.kind: Final = kind
@@ -47,50 +53,111 @@ class Description:
         self.boundaries: Final = boundaries
         self.provisional: Final = provisional
         self.where: Final = where
+        self.meter: Final = meter
+        # Names of the SDK's own are unique; a meter's need not be.
+        self.key: Final[object] = name.lower() if meter is None else (meter, name.lower(), kind.name, unit, description)
         self.per_second: Final = PER_SECOND.get(unit, 1.0)
 
 
 @final
 class Table:
-    """The series of one instrument.
+    """The series of one stream.
 
     A series is looked up and added without a lock, by `setdefault`: a lock here would deadlock a signal handler that
-    creates a series while its own thread does. At most `limit` series, then the overflow series takes the rest.
+    creates a series while its own thread does. At most `stream.limit` series, and `scope.max_series` of all streams; then
+    the overflow series takes the rest.
     """
 
     def __init__(
         self,
         scope: Scope,
         description: Description,
+        stream: Stream,
         empty: Aggregate,
-        limit: int,
         locks: list[Any],
         stands_for: Table | None = None,
     ) -> None:
         """`stands_for`: the instrument's own table, in whose place values are counted as `disabled`: it is turned off."""
         self.scope: Final = scope
         self.description = description
+        self.stream: Final = stream
         self.empty: Final = empty
-        self.limit: Final = limit
         self.locks: Final = locks
         self.stands_for: Final = stands_for
+        self.others: tuple[Table, ...] = ()  # the tables of the instrument's further streams; the first one has them
+        self.created: Final = scope.now()
         self.series: Final[dict[object, Series]] = {}
+        self.expired: Final[dict[Series, float]] = {}  # when; kept while there may be windows of them
+        self.remains: Series | None = None  # what expired series amount to
         self.pairs: Final[dict[Any, Any]] = {}
         self.windowed = scope.windowed
         self.windowed_since = 0.0  # when windows were turned on for this instrument, if they were off
         self.observed: frozenset[Series] | None = None  # observable instruments: the series seen at the last callback
+        self.cuts = 0  # how many readers take what has come since their last collection, see `Series.cut`
+        self.leavings = 0  # how many series have expired, or come back
+        self.overflowed = False  # whether the overflow series was needed
+
+    @property
+    def name(self) -> str:
+        """The stream's name; an instrument may be renamed without a trace, where it was made up at first."""
+        name = self.stream.name
+        return name if name else self.description.name
+
+    @property
+    def text(self) -> str:
+        """What the stream measures, for people."""
+        text = self.stream.description
+        return text if text else self.description.description
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of instrument that such a stream is the default of: the instrument's, unless a view aggregates otherwise."""
+        kind = self.description.kind
+        aggregation = self.stream.aggregation
+        if aggregation == kind.aggregation:
+            return kind
+        if aggregation == "sum":
+            return COUNTER if kind.monotonic else UP_DOWN_COUNTER
+        if aggregation == "last_value":
+            return GAUGE
+        return kind if kind.aggregation == "histogram" else HISTOGRAM
+
+    def describe(self, description: Description) -> None:
+        """Give the instrument another description, which its series fit."""
+        for table in self.all():
+            table.description = description
+
+    def all(self) -> list[Table]:
+        """Return the tables of all streams of the instrument, of which this is the first."""
+        return [self, *self.others]
 
     def own(self) -> Table:
         """Return the instrument's own table: this one, or that which it stands for."""
         stands_for = self.stands_for
         return self if stands_for is None else stands_for
 
+    def cell_for(self, pairs: Pairs) -> Cell:
+        """Return what values with these attributes are recorded into: a cell of this stream, and of the others if there are."""
+        cell = self._cell(pairs)
+        return FanOutCell([cell, *[other._cell(pairs) for other in self.others]]) if self.others else cell
+
+    def _cell(self, pairs: Pairs) -> Cell:
+        cell = self.find(self.stream.kept(pairs)).cell
+        if isinstance(cell, ExemplarCell):
+            dropped = self.stream.dropped(pairs)
+            if dropped:
+                return ExemplarCell(cell.inner, cell.sampler, cell.reservoir, dropped)
+        return cell
+
     def find(self, pairs: Pairs) -> Series:
         """Return the series of these attributes, made at first sight; the overflow series once there are too many."""
         key = identity(pairs)
         series = self.series.get(key)
         if series is None:
-            if key == _OVERFLOW_KEY or (len(self.series) >= self.limit and pairs):
+            scope = self.scope
+            full = bool(pairs) and (len(self.series) >= self.stream.limit or scope.series >= scope.max_series)
+            if full or key == _OVERFLOW_KEY:
+                self.overflowed = self.overflowed or full
                 pairs = OVERFLOW  # this very object: by it the series is known
                 key = _OVERFLOW_KEY
                 series = self.series.get(key)
@@ -99,18 +166,66 @@ class Table:
             else:
                 pairs = self._shared(pairs)
                 key = identity(pairs)
-            kind = self.description.kind
-            lock = self.locks[hash((id(self), key)) & (len(self.locks) - 1)]
-            made = Series(self.scope, pairs, self.empty, lock, self.windowed)
-            shards = 1 if kind.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
-            made.cell = new_cell(made, 0.0 if kind.monotonic else -math.inf, shards)
-            if self.stands_for is not None:
-                made.cell = RefusingCell(made, made.cell, DISABLED)
+            made = self._new(pairs, key)
             series = self.series.setdefault(key, made)
-            if series is not made:  # another thread was faster
+            if series is made:
+                scope.series += 1
+            else:  # another thread was faster
                 for cell in made.cell.parts():
-                    self.scope.cells.pop(cell, None)
+                    scope.cells.pop(cell, None)
         return series
+
+    def _new(self, pairs: Pairs, key: object) -> Series:
+        lock = self.locks[hash((id(self), key)) & (len(self.locks) - 1)]
+        made = Series(self.scope, pairs, self.empty, lock, self.windowed)
+        stream = self.stream
+        shards = 1 if stream.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
+        made.cell = new_cell(made, 0.0 if self.description.kind.monotonic else -math.inf, shards)
+        if self.stands_for is not None:
+            made.cell = RefusingCell(made, made.cell, DISABLED)
+        elif self.scope.sampler is not None:
+            made.reservoir = reservoir_for(stream)
+            made.cell = ExemplarCell(made.cell, self.scope.sampler, made.reservoir, ())
+        return made
+
+    # ---- expiry -------------------------------------------------------------------------------------------------
+
+    def expire(self, series: Series) -> bool:
+        """Forget a series: what it amounts to goes to `remains`. Call it with the series' lock held.
+
+        False: it has something to take, or there is a reader who has not cut it. Each step may be repeated: if this is
+        interrupted, the series is there as before, or is gone.
+        """
+        key = identity(series.attributes)
+        if self.series.get(key) is not series:
+            return False
+        series.table = self  # from now on, what is recorded into it brings it back
+        if not series.is_idle(self.cuts):
+            series.table = None
+            return False
+        remains = self.remains
+        if remains is None:
+            remains = self.remains = self._new(EXPIRED, (id(self), EXPIRED))
+        remains.inherit(series)
+        self.leavings += 1
+        self.expired[series] = self.scope.now()
+        if self.series.pop(key, None) is not None:
+            self.scope.series -= 1
+        if series.table is None:  # it was used just now
+            self.restore(series)
+        return True
+
+    def restore(self, series: Series) -> None:
+        """Take back a series that had expired, since a value is recorded into it. Never raises, takes no lock."""
+        series.table = None
+        self.leavings += 1
+        self.expired.pop(series, None)
+        key = identity(series.attributes)
+        if self.series.setdefault(key, series) is series:
+            self.scope.series += 1
+        else:  # another one has taken its place: both are listed
+            self.series[(key, id(series))] = series
+            self.scope.series += 1
 
     def _shared(self, pairs: Pairs) -> Pairs:
         # A value that many series have is most likely among the first: each pair kept once saves 56 bytes a series.
@@ -127,12 +242,29 @@ class Table:
         """Return the series that have, or had, a value in this process, oldest first."""
         return self.live(list(self.series.values()))
 
+    def overflow(self) -> Series | None:
+        """Return the overflow series, None if it was not needed."""
+        return self.series.get(_OVERFLOW_KEY)
+
+    def owns(self, series: Series) -> bool:
+        """Tell whether a series is this table's."""
+        return self.series.get(identity(series.attributes)) is series
+
+    def known(self) -> list[Series]:
+        """Return the series that there are, and those that there were."""
+        found = [*self.series.values(), *self.expired]
+        if self.remains is not None:
+            found.append(self.remains)
+        return found
+
     def live(self, chosen: list[Series]) -> list[Series]:
-        """Return those of `chosen`, in their order."""
+        """Return those of `chosen` that have, or had, in their order; those that have expired as well."""
         generation = self.scope.generation
         observed = self.observed
         return [
             series
             for series in chosen
-            if series.state.generation == generation and series.state.merged and (observed is None or series in observed)
+            if series.state.generation == generation
+            and (series.state.merged or series in self.expired)
+            and (observed is None or series in observed)
         ]

@@ -49,7 +49,9 @@ class World:
         kept = [core.store.Resolution(WINDOW_SECONDS, 100 * WINDOW_SECONDS)] if windows else []
         self.map = core.store.AggregateMap(self.scope, self.clock, 1, kept, 0.0)
         described = core.table.Description("x", getattr(core.kinds, kind), "", "", None, "", "")
-        self.table = core.table.Table(self.scope, described, empty or ledger(core), 100, self.map.locks)
+        self.table = core.table.Table(
+            self.scope, described, core.stream.Stream("", "", "sum", limit=100), empty or ledger(core), self.map.locks
+        )
         verb = {"COUNTER": "Counter", "GAUGE": "Gauge", "HISTOGRAM": "Histogram"}[kind]
         self.instrument = getattr(core.instruments, verb)(self.table, (), {})
         self.series = self.table.find(())
