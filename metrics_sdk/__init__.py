@@ -41,9 +41,11 @@ from metrics_sdk.registry import Observable
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Exporter, Snapshot
 from metrics_sdk.subscriptions import Subscription
+from metrics_sdk.view import Aggregation, View
 
 __all__ = [
     "Aggregate",
+    "Aggregation",
     "Attributes",
     "Config",
     "ConfigurationError",
@@ -65,6 +67,7 @@ __all__ = [
     "TooManyInstruments",
     "UnknownInstrument",
     "UpDownCounter",
+    "View",
     "Window",
     "concurrency",
     "configure",

@@ -51,7 +51,7 @@ class Collector:
         self._begin()
 
     def _begin(self) -> None:
-        self.since = self._clock.time()
+        self.since = self.collected_at = self._clock.time()
         self._held: dict[Series, list[Aggregate]] = {}  # deltas that were cut and not acknowledged
         self._told: dict[Table, dict[object, Any]] = {}  # observed totals, by attributes, as they were acknowledged
         self._sent: Sent | None = None
@@ -85,7 +85,7 @@ class Collector:
 
     def collect(self) -> list[Metric]:
         """Return what there is to tell, of what is merged; call it with `lock` held. Drains nothing."""
-        now = self._clock.time()
+        now = self.collected_at = self._clock.time()
         sent = self._sent = Sent(now)
         made = []
         for table in self._streams.tables(self):

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from metrics_sdk.clock import Clock, SystemClock
 from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.resolutions import Resolution, checked, divides
-from metrics_sdk.snapshot import Exporter, WindowExporter
+from metrics_sdk.snapshot import Exporter, Producer, WindowExporter
 from metrics_sdk.temporality import Preference, by_kind
 from metrics_sdk.tracing import ExemplarFilter
 from metrics_sdk.view import View
@@ -109,6 +109,7 @@ class Config:
     histogram, 150 for another series, and nothing for one that was idle in it. `()` turns windows off.
     `without_windows`: patterns of the names of instruments that have totals only, such as `"cache.*"`: saves their windows.
     `disabled`: patterns of the names of instruments that are turned off; what they are given is counted as `disabled`.
+    `producers`: who has metrics of their own to tell, that leave with the SDK's: objects with a method `produce()`.
     `views`: which streams instruments feed, see `View`.
     `histogram_aggregation`: what histograms without boundaries of their own are, "exponential" or "explicit".
     `exemplar_filter`: which values become exemplars: "always_off", "trace_based" (those in a sampled span), "always_on".
@@ -139,6 +140,7 @@ class Config:
     resolutions: Sequence[Resolution]
     without_windows: Sequence[str]
     disabled: Sequence[str]
+    producers: Sequence[Producer]
     views: Sequence[View]
     histogram_aggregation: Literal["exponential", "explicit"]
     exemplar_filter: ExemplarFilter
@@ -170,6 +172,7 @@ class Config:
         resolutions: Sequence[tuple[float, float]] = ((10, 600), (60, 7200)),
         without_windows: Sequence[str] = (),
         disabled: Sequence[str] = (),
+        producers: Sequence[Producer] = (),
         views: Sequence[View] = (),
         histogram_aggregation: Literal["exponential", "explicit"] = "exponential",
         exemplar_filter: ExemplarFilter = "always_off",
@@ -202,6 +205,8 @@ class Config:
         _check_whole("Config.max_series", max_series, 1)
         if series_ttl_seconds is not None:
             check_seconds("Config.series_ttl_seconds", series_ttl_seconds)
+        if not isinstance(producers, Sequence) or not all([callable(getattr(one, "produce", None)) for one in producers]):
+            raise ConfigurationError(f"Config.producers must be a list of objects with a method produce(), not {producers!r}")
         if isinstance(views, str) or not isinstance(views, Sequence) or not all([isinstance(one, View) for one in views]):
             raise ConfigurationError(f"Config.views must be a list of View objects, not {views!r}")
         _check_choice("Config.histogram_aggregation", histogram_aggregation, ("exponential", "explicit"))
@@ -229,6 +234,7 @@ class Config:
             resolutions=resolutions,
             without_windows=tuple(without_windows),
             disabled=tuple(disabled),
+            producers=tuple(producers),
             views=tuple(views),
             histogram_aggregation=histogram_aggregation,
             exemplar_filter=exemplar_filter,

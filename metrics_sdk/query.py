@@ -117,6 +117,11 @@ class Aggregate:
             raise ValueError(f"a percentile is a number between 0 and 100, not {q!r}")
         return self._core.percentile(float(q))
 
+    @property
+    def interpolated(self) -> bool:
+        """Whether percentiles are interpolated between explicit boundaries: as good as these are, with no bound on the error."""
+        return isinstance(self._core, ExplicitHistogram)
+
     def percentiles(self, qs: Iterable[float]) -> dict[float, float | None]:
         """Return the percentiles by `q`."""
         return {q: self.percentile(q) for q in qs}

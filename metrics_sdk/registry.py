@@ -196,18 +196,19 @@ class Registry:
         if isinstance(name, str):
             name = str.__str__(name)  # of a subclass, whose methods are not ours to call
         if not isinstance(name, str) or not _is_name(name):
-            return self._refusal(INVALID_NAME)
+            return self.refusal(INVALID_NAME)
         key = name.lower()
         instrument = self.declared.get(key)
         if instrument is None:
             if len(self.declared) >= self.home.max_instruments:
-                return self._refusal(INSTRUMENT_LIMIT)
+                return self.refusal(INSTRUMENT_LIMIT)
             made_up = "Recorded without a declaration."
             return self._add(key, Description(name, kinds.HISTOGRAM, "", made_up, None, "record", "record()"))
         self._spell(name, instrument)
         return instrument
 
-    def _refusal(self, reason: int) -> Refusal:
+    def refusal(self, reason: int) -> Refusal:
+        """Return what takes values that no instrument can be made for, and counts them as dropped for `reason`."""
         found = self._refusals.get(reason)
         if found is None:
             refused = Description(f"metrics_sdk.refused/{reason}", kinds.COUNTER, "", "", None, "record", "record()")
@@ -284,11 +285,13 @@ def _observe(instrument: Instrument, answer: Observations, seen: dict[Series, An
 def _take_in(instrument: Instrument, value: Any, attributes: Attributes | None, seen: dict[Series, Any]) -> None:
     cell = instrument.route.bare if attributes is None else instrument.find(attributes)
     number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
+    valid = number is not None and math.isfinite(number)
     for one in cell.targets():
-        if number is not None and math.isfinite(number) and isinstance(one.series.empty, Sum):
+        if valid and isinstance(one.series.empty, Sum):
             seen[one.series] = (seen.get(one.series) or 0) + number
         else:
-            seen.setdefault(one.series, None)
+            if valid:
+                seen.setdefault(one.series, None)
             one.record(value)
 
 

@@ -38,14 +38,14 @@ from metrics_sdk.points import Points
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.reader import Reader
 from metrics_sdk.registry import Observable, Observations, Registry
-from metrics_sdk.snapshot import Snapshot
+from metrics_sdk.snapshot import Metric, Snapshot
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.streams import Streams
 from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.temporality import Preference
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
 from metrics_sdk.tracing import sampler
-from metrics_sdk.view import Aggregation, Wishes
+from metrics_sdk.view import Aggregation
 
 OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
 
@@ -64,12 +64,12 @@ class MetricsSDK:
         *,
         registry: Registry | None = None,
         directory: Directory | None = None,
-        only_for: Sequence[Wishes] = (),
+        at_exit: Callable[[], object] | None = None,
     ) -> None:
         """Build an SDK that works as `config` says.
 
         `registry`: take over these instruments, they record here from now on. `directory`: list the instruments there.
-        `only_for`: have no streams but those that these readers wish; they are made collectors by `collector()`.
+        `at_exit`: what to do at the interpreter's exit, `shutdown()` by default.
         """
         config = Config() if config is None else config
         if not isinstance(config, Config):
@@ -86,9 +86,8 @@ class MetricsSDK:
         self._callbacks = CallbackRunner(self.faults)
         self._scope.max_series = config.max_series
         self._scope.sampler = sampler(config.exemplar_filter, config.clock.time)
-        self.streams = Streams(
-            self._scope, self._store, config.clock, self.faults, lambda: self.config, list(only_for) or [None]
-        )
+        self.streams = Streams(self._scope, self._store, config.clock, self.faults, lambda: self.config)
+        self._on_exit = at_exit
         self._collectors: dict[Collector, None] = {}
         self._expiry = Expiry(
             self.streams, config.clock, lambda: list(self._collectors), lambda: self.config.series_ttl_seconds, self._memory
@@ -277,8 +276,19 @@ class MetricsSDK:
         else:
             told = [(table, cumulative(table, now)) for table in self.streams.tables(None)]
             metrics = [metric(table, points, "cumulative") for table, points in told if points]
-        metrics += as_metrics(self.health(), self._started_at, now)
+        metrics += [*self._produced(), *as_metrics(self.health(), self._started_at, now)]
         return Snapshot(self.config.resource, now, tuple(metrics))
+
+    def _produced(self) -> list[Metric]:
+        """Return what others have to tell; one that fails costs its own metrics alone."""
+        made: list[Metric] = []
+        for producer in self.config.producers:
+            try:
+                made += list(producer.produce())
+            except Exception as error:
+                name = type(producer).__name__
+                self.faults.report(f"producer:{name}", f"the producer {name} failed", error)
+        return made
 
     def collector(
         self,
@@ -296,8 +306,9 @@ class MetricsSDK:
 
     def adopt(self, collector: Collector) -> None:
         """Keep the books of a reader from now on."""
-        if collector not in self.streams.readers and collector.has_wishes:
-            self.streams.add_reader(collector)
+        reader = collector if collector.has_wishes else None
+        if reader not in self.streams.readers:
+            self.streams.add_reader(reader)
         collector.begin()
         self._collectors[collector] = None
 
@@ -319,7 +330,8 @@ class MetricsSDK:
                 raise TimeoutError(f"the observable callbacks did not end within {timeout:g} s")
             self._store.drain(timeout=max(0.1, deadline - _monotonic()))
             self._expiry.forget_unobserved()
-            return Snapshot(self.config.resource, self._clock.time(), tuple(collector.collect()))
+            metrics = collector.collect()
+            return Snapshot(self.config.resource, collector.collected_at, (*metrics, *self._produced()))
         finally:
             collector.lock.release()
 
@@ -477,7 +489,10 @@ class MetricsSDK:
         self._scope.running = False
 
     def _at_exit(self) -> None:
-        self.shutdown(self.config.shutdown_timeout_seconds)
+        if self._on_exit is not None:
+            self._on_exit()
+        else:
+            self.shutdown(self.config.shutdown_timeout_seconds)
 
     def _pass(self) -> float:
         """Do what the background thread does each time; return when it should do so again."""

@@ -89,6 +89,13 @@ class Snapshot(NamedTuple):
     metrics: tuple[Metric, ...]
 
 
+class Producer(Protocol):
+    """Has metrics of its own to tell, which leave with the SDK's."""
+
+    def produce(self) -> Sequence[Metric]:
+        """Return the metrics as they are now. What this raises costs these metrics alone."""
+
+
 @runtime_checkable
 class Exporter(Protocol):
     """Carries snapshots somewhere. Both methods are called on the exporter's own worker thread, one at a time."""

@@ -8,6 +8,7 @@ from metrics_sdk.clock import Clock
 from metrics_sdk.config import Config
 from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.instruments import Instrument
+from metrics_sdk.core.reasons import DISABLED
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.stream import Stream
@@ -31,14 +32,13 @@ class Streams:
         clock: Clock,
         faults: Faults,
         config: Callable[[], Config],
-        readers: Sequence[Wishes | None],
     ) -> None:
         self._scope = scope
         self._store = store
         self._clock = clock
         self._faults = faults
         self._config = config
-        self.readers: list[Wishes | None] = list(readers)
+        self.readers: list[Wishes | None] = [None]
         self._first: dict[object, Table] = {}  # the first table of each instrument, by the description's key
         self._instruments: dict[Instrument, None] = {}
         self._refused: dict[Table, Table] = {}  # where values go while their instrument is turned off
@@ -76,26 +76,31 @@ class Streams:
         empty = new_aggregate(stream.aggregation, stream.boundaries, stream.max_buckets)
         return Table(self._scope, description, stream, empty, self._store.locks)
 
-    def add_reader(self, reader: Wishes) -> None:
-        """Give another reader the streams that it wishes, of the instruments that there are as well."""
-        self.readers.append(reader)
-        for first in list(self._first.values()):
-            known = [table.stream.likeness() for table in first.all()]
-            for stream in self._streams(first.description, reader):
+    def add_reader(self, reader: Wishes | None, first: bool = False) -> None:
+        """Give another reader the streams that it wishes, of the instruments that there are as well.
+
+        `first`: from now on queries are answered from these.
+        """
+        self.readers.insert(0 if first else len(self.readers), reader)
+        for table in self.first_tables():
+            known = [one.stream.likeness() for one in table.all()]
+            for stream in self._streams(table.description, reader):
                 if stream.likeness() not in known:
-                    first.others = (*first.others, self._table(first.description, stream))
+                    table.others = (*table.others, self._table(table.description, stream))
                     known.append(stream.likeness())
             for instrument in list(self._instruments):
-                if instrument.route.table.own() is first:
+                if instrument.route.table.own() is table:
                     self.arrange(instrument)
                     self.renew(instrument)
         self._chosen.clear()
         self._names = None
 
-    def remove_reader(self, reader: Wishes) -> None:
-        """Forget what a reader wishes; the streams stay."""
-        self.readers = [one for one in self.readers if one is not reader]
+    def remove_reader(self, reader: Wishes | None) -> None:
+        """Forget what a reader wishes; the streams that there are stay. The last one is not forgotten."""
+        left = [one for one in self.readers if one is not reader]
+        self.readers = left or self.readers
         self._chosen.clear()
+        self._names = None
 
     def publish(self, table: Table, replace: bool = False) -> None:
         """Show the tables to readers; in the place of those that are shown already only if told to replace them."""
@@ -125,7 +130,7 @@ class Streams:
         dropped = not any([self.of(published, reader) for reader in self.readers])
         disabled = dropped or _matches(config.disabled, name)
         if disabled and table.stands_for is None:
-            instrument.redirect(self._refusing(published))
+            instrument.redirect(self.refusing(published, DISABLED))
         elif not disabled and table.stands_for is not None:
             instrument.redirect(published)
 
@@ -144,11 +149,12 @@ class Streams:
         held = [one for instrument in list(self._instruments) if instrument.route.table is first for one in instrument.held()]
         return {target.series for instrument in held for target in instrument.route.bare.targets()}
 
-    def _refusing(self, published: Table) -> Table:
+    def refusing(self, published: Table, reason: int) -> Table:
+        """Return the table in whose place values are counted as dropped for `reason`."""
         known = self._refused.get(published)
         if known is None:
             stream = Stream("", "", published.stream.aggregation, limit=1)
-            made = Table(self._scope, published.description, stream, published.empty, self._store.locks, stands_for=published)
+            made = Table(self._scope, published.description, stream, published.empty, self._store.locks, published, reason)
             known = self._refused.setdefault(published, made)
         return known
 

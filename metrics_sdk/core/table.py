@@ -76,14 +76,16 @@ class Table:
         empty: Aggregate,
         locks: list[Any],
         stands_for: Table | None = None,
+        reason: int = DISABLED,
     ) -> None:
-        """`stands_for`: the instrument's own table, in whose place values are counted as `disabled`: it is turned off."""
+        """`stands_for`: the instrument's own table, in whose place values are counted as dropped for `reason`."""
         self.scope: Final = scope
         self.description = description
         self.stream: Final = stream
         self.empty: Final = empty
         self.locks: Final = locks
         self.stands_for: Final = stands_for
+        self.reason: Final = reason
         self.others: tuple[Table, ...] = ()  # the tables of the instrument's further streams; the first one has them
         self.created: Final = scope.now()
         self.series: Final[dict[object, Series]] = {}
@@ -182,7 +184,7 @@ class Table:
         shards = 1 if stream.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
         made.cell = new_cell(made, 0.0 if self.description.kind.monotonic else -math.inf, shards)
         if self.stands_for is not None:
-            made.cell = RefusingCell(made, made.cell, DISABLED)
+            made.cell = RefusingCell(made, made.cell, self.reason)
         elif self.scope.sampler is not None:
             made.reservoir = reservoir_for(stream)
             made.cell = ExemplarCell(made.cell, self.scope.sampler, made.reservoir, ())
