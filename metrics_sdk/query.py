@@ -119,7 +119,7 @@ class Aggregate:
 
     @property
     def interpolated(self) -> bool:
-        """Whether percentiles are interpolated between explicit boundaries: as good as these are, with no bound on the error."""
+        """Whether percentiles are interpolated between explicit boundaries: the error has no bound but these."""
         return isinstance(self._core, ExplicitHistogram)
 
     def percentiles(self, qs: Iterable[float]) -> dict[float, float | None]:

@@ -30,6 +30,7 @@ COUNTER: Final = Kind("counter", "sum", True, False)
 UP_DOWN_COUNTER: Final = Kind("up_down_counter", "sum", False, False)
 GAUGE: Final = Kind("gauge", "last_value", False, False)
 HISTOGRAM: Final = Kind("histogram", "histogram", False, False)
+POSITIVE_HISTOGRAM: Final = Kind("histogram", "histogram", True, False)  # OpenTelemetry's takes no negative amounts
 OBSERVABLE_COUNTER: Final = Kind("observable_counter", "sum", True, True)
 OBSERVABLE_UP_DOWN_COUNTER: Final = Kind("observable_up_down_counter", "sum", False, True)
 OBSERVABLE_GAUGE: Final = Kind("observable_gauge", "last_value", False, True)

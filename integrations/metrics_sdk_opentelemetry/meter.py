@@ -1,0 +1,186 @@
+"""Meters: each a namespace of instruments. What a library gets wrong is logged; nothing here raises."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import re
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackT
+
+from metrics_sdk.core import kinds
+from metrics_sdk.core.attributes import text
+from metrics_sdk.core.instruments import Instrument
+from metrics_sdk.core.kinds import Kind
+from metrics_sdk.core.table import Description
+from metrics_sdk.registry import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, Observable
+from metrics_sdk.sdk import MetricsSDK
+from metrics_sdk.snapshot import Meter as Scope
+
+from .instruments import (
+    Counter,
+    Gauge,
+    Histogram,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+    UpDownCounter,
+)
+
+logger = logging.getLogger("metrics_sdk_opentelemetry")
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}\Z")  # the specification's "Instrument name syntax"
+_LONGEST_UNIT = 255  # not a rule of the API: it bounds what is kept
+
+#: Name in lower case, kind, unit, description: what makes two instruments of a meter the same one.
+_Identity = tuple[str, str, str, str]
+
+
+class Meter(metrics.Meter):
+    """Makes the instruments of one instrumentation scope. The same one again, by whatever spelling, is the same object."""
+
+    def __init__(self, sdk: MetricsSDK, scope: Scope) -> None:
+        super().__init__(scope.name, scope.version, scope.schema_url)
+        self._sdk = sdk
+        self._scope = scope
+        self._declaring: Any = threading.RLock()
+        self._made: dict[_Identity, Any] = {}
+        self._advised: dict[_Identity, tuple[float, ...] | None] = {}
+        self._names: dict[str, _Identity] = {}
+        self._warned: set[str] = set()
+
+    def forked(self) -> None:
+        """Begin anew in a forked child, where the lock may be held by a thread that is no more."""
+        self._declaring._at_fork_reinit()
+
+    def create_counter(self, name: str, unit: str = "", description: str = "") -> metrics.Counter:
+        """Return a counter."""
+        return self._instrument(Counter, kinds.COUNTER, name, unit, description)
+
+    def create_up_down_counter(self, name: str, unit: str = "", description: str = "") -> metrics.UpDownCounter:
+        """Return an up-down counter."""
+        return self._instrument(UpDownCounter, kinds.UP_DOWN_COUNTER, name, unit, description)
+
+    def create_gauge(self, name: str, unit: str = "", description: str = "") -> metrics._Gauge:
+        """Return a gauge."""
+        return self._instrument(Gauge, kinds.GAUGE, name, unit, description)
+
+    def create_histogram(
+        self,
+        name: str,
+        unit: str = "",
+        description: str = "",
+        *,
+        explicit_bucket_boundaries_advisory: Sequence[float] | None = None,
+    ) -> metrics.Histogram:
+        """Return a histogram. Boundaries that cannot be are logged, and as if they were not there."""
+        boundaries = _boundaries(explicit_bucket_boundaries_advisory, name)
+        return self._instrument(Histogram, kinds.POSITIVE_HISTOGRAM, name, unit, description, boundaries)
+
+    def create_observable_counter(
+        self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
+    ) -> metrics.ObservableCounter:
+        """Return an observable counter. The same one again keeps the callbacks of both."""
+        made = self._instrument(self._observed(ObservableCounter), kinds.OBSERVABLE_COUNTER, name, unit, description)
+        made.add_callbacks(callbacks)
+        return made
+
+    def create_observable_up_down_counter(
+        self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
+    ) -> metrics.ObservableUpDownCounter:
+        """Return an observable up-down counter. The same one again keeps the callbacks of both."""
+        kind = kinds.OBSERVABLE_UP_DOWN_COUNTER
+        made = self._instrument(self._observed(ObservableUpDownCounter), kind, name, unit, description)
+        made.add_callbacks(callbacks)
+        return made
+
+    def create_observable_gauge(
+        self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
+    ) -> metrics.ObservableGauge:
+        """Return an observable gauge. The same one again keeps the callbacks of both."""
+        made = self._instrument(self._observed(ObservableGauge), kinds.OBSERVABLE_GAUGE, name, unit, description)
+        made.add_callbacks(callbacks)
+        return made
+
+    def _observed(self, wanted: Callable[[Instrument, Callable[[Any], None]], T]) -> Callable[[Instrument], T]:
+        def made(ours: Instrument) -> T:
+            registry = self._sdk.registry
+
+            def observe(ask: Any) -> None:
+                registry.observables[Observable(registry, ours, ask, on_demand=True)] = None
+
+            return wanted(ours, observe)
+
+        return made
+
+    def _instrument(
+        self,
+        wanted: Callable[[Instrument], T],
+        kind: Kind,
+        name: Any,
+        unit: Any,
+        description: Any,
+        boundaries: tuple[float, ...] | None = None,
+    ) -> T:
+        name, unit, description = self._checked(name, unit, description)
+        identity = (name.lower(), kind.name, unit, description)
+        with self._declaring:
+            made: T | None = self._made.get(identity)
+            if made is None:
+                self._warn_of_another(name, identity)
+                told = Description(name, kind, unit, description, boundaries, "", "a meter", self._scope)
+                made = self._made[identity] = wanted(self._sdk.registry.declare_for_meter(told))
+                self._advised[identity] = boundaries
+            elif self._advised[identity] != boundaries:
+                self._warn(
+                    f"advised {name}",
+                    f"{name} was created before, with other boundaries advised: {self._advised[identity]} are used",
+                )
+        return made
+
+    def _checked(self, name: Any, unit: Any, description: Any) -> tuple[str, str, str]:
+        if not isinstance(name, str) or not _NAME.match(name):
+            shown = text(name, MAX_NAME_LENGTH)
+            self._warn(f"name {shown}", f"{shown!r} is no valid name of an instrument, it is used all the same")
+            name = shown
+        return name, _text(unit, _LONGEST_UNIT), _text(description, MAX_DESCRIPTION_LENGTH)
+
+    def _warn_of_another(self, name: str, identity: _Identity) -> None:
+        known = self._names.setdefault(identity[0], identity)
+        if known != identity:
+            self._warn(
+                f"conflict {identity[0]}",
+                f"{name} was created before as {known[1]} with unit {known[2]!r} and description {known[3]!r}, now it is "
+                f"{identity[1]} with unit {identity[2]!r} and description {identity[3]!r}: both are exported under one name",
+            )
+
+    def _warn(self, about: str, message: str) -> None:
+        if about not in self._warned and len(self._warned) < 1000:
+            self._warned.add(about)
+            logger.warning("meter %s: %s", self._scope.name, message)
+
+
+def _text(value: object, limit: int) -> str:
+    return "" if value is None else text(value, limit)
+
+
+def _boundaries(advised: Any, name: object) -> tuple[float, ...] | None:
+    if advised is None:
+        return None
+    try:
+        made = tuple([float(bound) for bound in advised])
+        if any([isinstance(bound, str) for bound in advised]) or not all(map(math.isfinite, made)):
+            raise ValueError("not finite numbers")
+        if any(a >= b for a, b in itertools.pairwise(made)):
+            raise ValueError("not strictly ascending")
+    except Exception as error:
+        logger.warning("the boundaries that are advised for %s are ignored: %s", text(name, MAX_NAME_LENGTH), error)
+        return None
+    return made

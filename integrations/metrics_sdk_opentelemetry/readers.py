@@ -1,0 +1,61 @@
+"""opentelemetry-sdk's readers, unmodified, on our engine: each pulls through a callback, as from its own SDK."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from opentelemetry.sdk.metrics import MetricsTimeoutError
+
+from metrics_sdk.sdk import MetricsSDK
+
+from .points import metrics_data
+from .views import Wishes
+
+logger = logging.getLogger("metrics_sdk_opentelemetry")
+
+
+class ReaderAdapter:
+    """Lets one reader collect. What it collected counts as delivered: a reader does not tell what became of it."""
+
+    def __init__(self, reader: Any, sdk: MetricsSDK, resource: Any) -> None:
+        """`resource()` returns the Resource of this process."""
+        wishes = Wishes(reader)
+        self.reader = reader
+        self.is_default = wishes.are_default
+        self._sdk = sdk
+        self._resource = resource
+        if wishes.are_default:
+            self._collector = sdk.collector(wishes.temporality)
+        else:
+            self._collector = sdk.collector(wishes.temporality, wishes.aggregation, wishes.cardinality_limit)
+
+    def attach(self, provider: Any) -> None:
+        """Begin: from now on the reader collects here."""
+        self.reader._set_collect_callback(self.collect)
+        tell = getattr(self.reader, "_set_meter_provider", None)  # newer versions: for metrics of the reader itself
+        if tell is not None:
+            tell(provider)
+
+    def detach(self) -> None:
+        """End."""
+        self.reader._set_collect_callback(None)
+        self._sdk.release(self._collector)
+
+    def collect(self, reader: Any, timeout_millis: float = 10_000) -> Any:
+        """Return what there is, None for nothing. Raises MetricsTimeoutError if that takes too long, and nothing else.
+
+        A periodic reader's thread does not survive other exceptions.
+        """
+        collector = self._collector
+        try:
+            with collector.lock:
+                snapshot = self._sdk.collect(collector, timeout_millis / 1000)
+                made = metrics_data(snapshot, self._resource())
+                collector.acknowledge()
+        except TimeoutError as error:
+            raise MetricsTimeoutError(str(error)) from error
+        except Exception:
+            logger.exception("collecting failed")
+            return None
+        return made

@@ -1,0 +1,60 @@
+"""What is said of the process in everything that leaves it. OpenTelemetry's resource SDK specification."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from metrics_sdk.config import Config
+
+
+def attributes_of(resource: Any) -> dict[str, Any]:
+    """Return the attributes of a resource: opentelemetry-sdk's, a mapping, or, for None, what is detected."""
+    if resource is None:
+        return detected()
+    return dict(resource if isinstance(resource, Mapping) else resource.attributes)
+
+
+def detected() -> dict[str, Any]:
+    """Return what the environment says (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`), and which SDK this is."""
+    found: dict[str, Any] = {"telemetry.sdk.language": "python", "telemetry.sdk.name": "metrics_sdk"}
+    try:
+        found["telemetry.sdk.version"] = version("metrics-sdk")
+    except PackageNotFoundError:  # run from a checkout
+        pass
+    found.update(Config.from_env().resource)
+    if not found.get("service.name"):
+        found["service.name"] = f"unknown_service:{os.path.basename(sys.executable) or 'python'}"
+    return found
+
+
+class SDKResource:
+    """A resource as opentelemetry-sdk's object, with what depends on the process renewed in a forked child."""
+
+    def __init__(self, given: Any, attributes: Mapping[str, Any]) -> None:
+        """`given`: what the application gave, or None; `attributes`: those of ours."""
+        self._given = given
+        self._attributes = attributes
+        self._made: Any = None
+        self._pid = os.getpid()
+
+    def __call__(self) -> Any:
+        """Return it."""
+        from opentelemetry.sdk import resources  # for opentelemetry-sdk's readers alone
+
+        if self._made is None:
+            if isinstance(self._given, resources.Resource):
+                self._made = self._given
+            elif self._given is None:
+                self._made = resources.Resource.create(dict(self._attributes))
+            else:
+                self._made = resources.Resource(dict(self._attributes))
+        if self._pid != os.getpid():
+            self._pid = os.getpid()
+            renew = getattr(resources, "_get_process_dependent_resource", None)  # newer versions
+            if renew is not None:
+                self._made = self._made.merge(renew())
+        return self._made
