@@ -247,7 +247,7 @@ def metric(table: Table, points: list[Point], temporality: Any) -> Metric:
 def exemplars_of(series: Series) -> tuple[Exemplar, ...]:
     """Return the exemplars of a series, of this process."""
     reservoir = series.reservoir
-    if reservoir is None:
+    if reservoir is None or not reservoir.used:
         return ()
     created = series.current().created
     return tuple([one for one in reservoir.kept() if one.time >= created])

@@ -256,8 +256,8 @@ def buckets_of(merged: core.Aggregate, extremes: bool = True) -> ExplicitBuckets
     """Return the buckets of a histogram, frozen, with min and max if `extremes`; None for another aggregate."""
     if not isinstance(merged, (ExplicitHistogram, ExponentialHistogram)):
         return None
-    count, total = int(merged.count), _sum(merged)
-    low, high = (_extreme(merged, "min"), _extreme(merged, "max")) if extremes else (None, None)
+    count, total = int(merged.count), merged.sum
+    low, high = (merged.min, merged.max) if extremes and count else (None, None)
     if isinstance(merged, ExplicitHistogram):
         return ExplicitBuckets(count, total, low, high, merged.boundaries, merged.bucket_counts())
     positive, negative = tuple(merged.positive.items()), tuple(merged.negative.items())

@@ -118,6 +118,8 @@ def _buckets(used: Sequence[tuple[int, int]]) -> Buckets:
 
 
 def _exemplars(given: tuple[Any, ...]) -> list[Exemplar]:
+    if not given:
+        return []
     return [
         Exemplar(dict(one.attributes), one.value, _nanoseconds(one.time), one.span_id or None, one.trace_id or None)
         for one in given

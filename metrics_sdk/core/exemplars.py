@@ -82,9 +82,11 @@ class Reservoir:
         self.boundaries: Final = boundaries
         self.slots: Final[list[Exemplar | None]] = [None] * (size if boundaries is None else len(boundaries) + 1)
         self.seen = 0
+        self.used = False
 
     def offer(self, exemplar: Exemplar) -> None:
         """Keep it, or not. Each store is one; two threads at once cost an exemplar, not more."""
+        self.used = True
         boundaries = self.boundaries
         if boundaries is not None:
             self.slots[bisect_left(boundaries, exemplar.value)] = exemplar
@@ -99,7 +101,7 @@ class Reservoir:
     def kept(self) -> tuple[Exemplar, ...]:
         """Return those that are kept, and begin a new sample."""
         self.seen = 0
-        return tuple([one for one in self.slots if one is not None])
+        return tuple([one for one in self.slots if one is not None]) if self.used else ()
 
     def clear(self) -> None:
         """Forget all."""
