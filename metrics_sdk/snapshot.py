@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from metrics_sdk.core.exemplars import Exemplar
+from metrics_sdk.core.exemplars import Exemplar as Exemplar  # part of what exporters get, as the rest of this module
 
 #: Attributes in normal form: sorted by key. Values are str, bool, int, float, or tuples of these.
 Attributes = tuple[tuple[str, Any], ...]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from metrics_sdk.snapshot import Metric
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric
 
 from .buckets import exponents_for, finite, powers_of_two
 from .formats import Format
@@ -84,7 +84,7 @@ class Layout:
             return Template((), self._between("_total", *created), ())
         if self.type == "gauge":
             return Template((), self._between(""), ())
-        bounds = powers_of_two(self.exponents) if boundaries is None else finite(boundaries)
+        bounds = self._bounds(boundaries)
         start = f"{self.family}_bucket{{"
         ends = [f'le="{bound(one)}"}} %d\n{start}' for one in bounds]
         return Template(
@@ -92,6 +92,15 @@ class Layout:
             self._between("_sum", "_count", *created),
             self._between(*(("_count",) if format.counts_without_sum else ()), *created),
         )
+
+    def bounds(self, value: object) -> Sequence[float]:
+        """Return the upper bounds, without the infinite one, of the buckets at which `value` is shown; a number has none."""
+        if isinstance(value, ExplicitBuckets):
+            return self._bounds(value.boundaries)
+        return self._bounds(None) if isinstance(value, ExponentialBuckets) else ()
+
+    def _bounds(self, boundaries: tuple[float, ...] | None) -> Sequence[float]:
+        return powers_of_two(self.exponents) if boundaries is None else finite(boundaries)
 
     def _between(self, *suffixes: str) -> tuple[str, ...]:
         if not suffixes:

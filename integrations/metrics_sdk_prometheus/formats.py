@@ -10,8 +10,9 @@ class Format(NamedTuple):
 
     `content_type`: what it is served as. `counter_suffix`: what a counter's HELP and TYPE lines have after the family's name.
     `resource_family`, `resource_type`: the family that carries the resource. `shows_unit`: whether there are UNIT lines.
-    `shows_created`: whether there are `_created` samples. `counts_without_sum`: whether a histogram without `_sum` has
-    `_count`. `help_escapes`: replacements in HELP texts. `end`: the last line.
+    `shows_created`: whether there are `_created` samples. `shows_exemplars`: whether counters and buckets have exemplars.
+    `counts_without_sum`: whether a histogram without `_sum` has `_count`. `help_escapes`: replacements in HELP texts.
+    `end`: the last line.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Format(NamedTuple):
     resource_type: str
     shows_unit: bool
     shows_created: bool
+    shows_exemplars: bool
     counts_without_sum: bool
     help_escapes: tuple[tuple[str, str], ...]
     end: str
@@ -35,6 +37,7 @@ TEXT = Format(
     resource_type="gauge",
     shows_unit=False,
     shows_created=False,
+    shows_exemplars=False,
     counts_without_sum=True,
     help_escapes=(("\\", "\\\\"), ("\n", "\\n")),
     end="",
@@ -49,6 +52,7 @@ OPENMETRICS = Format(
     resource_type="info",
     shows_unit=True,
     shows_created=True,
+    shows_exemplars=True,
     counts_without_sum=False,  # "_count" is there if and only if "_sum" is
     help_escapes=(("\\", "\\\\"), ("\n", "\\n"), ('"', '\\"')),
     end="# EOF\n",

@@ -27,16 +27,24 @@ class Labels(NamedTuple):
 def labels_of(attributes: Sequence[tuple[str, Any]]) -> Labels:
     """Return the labels of an attribute set, sorted by key.
 
-    Keys that become the same label name are joined with `;` in the order of the keys. An empty value is left out: to Prometheus
-    it is the same series ("Data model", Prometheus documentation).
+    An empty value is left out: to Prometheus it is the same series ("Data model", Prometheus documentation).
+    """
+    texts = label_texts(attributes)
+    inner = "".join([f'{name}="{escaped(text)}",' for name, text in texts.items() if text]).replace("%", "%%")
+    return Labels(attributes, f"{{{inner[:-1]}}}" if inner else "", inner)
+
+
+def label_texts(attributes: Sequence[tuple[str, Any]]) -> dict[str, str]:
+    """Return the names of the labels of an attribute set, sorted by key, with their texts, not escaped, empty ones too.
+
+    Keys that become the same label name are joined with `;` in the order of the keys.
     """
     made: dict[str, str] = {}
     for key, value in sorted(attributes, key=_first):
         name = label_name(key)
         text = label_text(value)
         made[name] = f"{made[name]};{text}" if name in made else text
-    inner = "".join([f'{name}="{_escaped(text)}",' for name, text in made.items() if text]).replace("%", "%%")
-    return Labels(attributes, f"{{{inner[:-1]}}}" if inner else "", inner)
+    return made
 
 
 def label_name(key: str) -> str:
@@ -74,7 +82,8 @@ def encodable(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Return `text` as it stands between the quotes of a label."""
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 

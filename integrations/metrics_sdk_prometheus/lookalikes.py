@@ -45,7 +45,8 @@ def _sum(one: Point, other: Point) -> Point:
         value = a + b
     else:  # of one instrument, all values are of one kind
         value = b
-    return Point(other.attributes, value, min(one.start_time, other.start_time), max(one.time, other.time))
+    start, end = min(one.start_time, other.start_time), max(one.time, other.time)
+    return Point(other.attributes, value, start, end, (*one.exemplars, *other.exemplars))
 
 
 def _explicit(a: ExplicitBuckets, b: ExplicitBuckets) -> ExplicitBuckets:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric, Point, Snapshot
 
 from .buckets import at_boundaries, at_powers_of_two, may_hold_negatives
+from .exemplars import with_exemplars
 from .families import Families, Layout
 from .formats import TEXT, Format
 from .labels import Labels, labels_of
@@ -126,6 +127,10 @@ class Renderer:
                 lines = [label.braces.join(pieces) % (number(p.value), p.start_time) for p, label in zip(points, labels)]  # type: ignore[arg-type]
             else:
                 lines = [label.braces.join(pieces) % number(p.value) for p, label in zip(points, labels)]  # type: ignore[arg-type]
+        if format.shows_exemplars and layout.type != "gauge":
+            for at, point in enumerate(points):
+                if point.exemplars and lines[at]:  # slow path: few series have any
+                    lines[at] = with_exemplars(lines[at], point.exemplars, layout.bounds(point.value))
         return "".join(lines)
 
     def _histogram(self, layout: Layout, format: Format, point: Point, labels: Labels) -> str:

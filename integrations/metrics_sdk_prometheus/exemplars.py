@@ -1,0 +1,63 @@
+"""Exemplars in OpenMetrics: after a counter's sample, and after those buckets of a histogram that have one.
+
+They are put into text that is ready, so that series without exemplars, which most are, cost nothing more.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from metrics_sdk.snapshot import Exemplar
+
+from .labels import escaped, label_texts
+from .numerals import number
+
+#: OpenMetrics, "Exemplars": characters that the names and values of an exemplar's labels have together.
+MAX_CHARACTERS = 128
+
+_IDS = ("trace_id", "span_id")
+
+
+def with_exemplars(text: str, exemplars: Sequence[Exemplar], bounds: Sequence[float]) -> str:
+    """Return `text`, the lines of one series, with the newest exemplar of each bucket after the bucket's line.
+
+    `bounds`: the upper bounds of the buckets, ascending, without the infinite one; a counter is one bucket without bounds. Its
+    buckets are the first lines of a series.
+    """
+    newest: dict[int, Exemplar] = {}
+    for exemplar in exemplars:
+        if exemplar.value != exemplar.value:
+            continue  # not a number: it is in no bucket
+        bucket = bisect_left(bounds, exemplar.value)
+        if bucket not in newest or newest[bucket].time <= exemplar.time:
+            newest[bucket] = exemplar
+    lines = text.split("\n")  # there is none inside of a line: it is escaped
+    for bucket, exemplar in newest.items():
+        lines[bucket] += _shown(exemplar)
+    return "\n".join(lines)
+
+
+def _shown(exemplar: Exemplar) -> str:
+    inner = ",".join([f'{name}="{escaped(text)}"' for name, text in _labels(exemplar).items()])
+    time = f" {number(exemplar.time)}" if math.isfinite(exemplar.time) else ""
+    return f" # {{{inner}}} {number(exemplar.value)}{time}"
+
+
+def _labels(exemplar: Exemplar) -> dict[str, str]:
+    """Return the labels that there is room for: the ids, which are the span's alone, then attributes by their keys.
+
+    A double quote becomes a single one: a widespread reader, prometheus_client's, takes an escaped one in an exemplar for the
+    end of the text, and then takes what follows for a value, or refuses the whole scrape.
+    """
+    made: dict[str, str] = {}
+    if exemplar.trace_id and exemplar.span_id:
+        made = dict(zip(_IDS, (f"{exemplar.trace_id:032x}", f"{exemplar.span_id:016x}")))
+    room = MAX_CHARACTERS - sum([len(name) + len(text) for name, text in made.items()])
+    for name, text in label_texts(exemplar.attributes).items():
+        size = len(name) + len(text)
+        if text and size <= room and name not in _IDS:
+            made[name] = text.replace('"', "'")
+            room -= size
+    return made
