@@ -296,7 +296,7 @@ def _observe(instrument: Instrument, answer: Observations, seen: dict[Series, An
 def _take_in(instrument: Instrument, value: Any, attributes: Attributes | None, seen: dict[Series, Any]) -> None:
     cell = instrument.route.bare if attributes is None else instrument.find(attributes)
     number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
-    valid = number is not None and math.isfinite(number)
+    valid = number is not None and math.isfinite(number) and not (instrument.kind.monotonic and number < 0)
     for one in cell.targets():
         if valid and isinstance(one.series.empty, Sum):
             seen[one.series] = (seen.get(one.series) or 0) + number

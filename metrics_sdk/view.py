@@ -62,6 +62,11 @@ def checked_boundaries(boundaries: Sequence[float]) -> tuple[float, ...]:
     return made
 
 
+def suits(aggregation: Aggregation, kind: Kind) -> bool:
+    """Tell whether an aggregation makes sense for a kind of instrument: a histogram of observed totals does not."""
+    return not (kind.observable and aggregation.kind in ("explicit", "exponential"))
+
+
 class View:
     """Selects instruments, and says what becomes of them. A stream for each view that matches; the default without one.
 
@@ -138,8 +143,8 @@ class View:
         )
 
     def suits(self, kind: Kind) -> bool:
-        """Tell whether its aggregation makes sense: a histogram of observed totals does not."""
-        return not (kind.observable and self.aggregation is not None and self.aggregation.kind in ("explicit", "exponential"))
+        """Tell whether its aggregation makes sense for a kind of instrument."""
+        return self.aggregation is None or suits(self.aggregation, kind)
 
 
 _DEFAULT_VIEW = View("*")
@@ -175,6 +180,8 @@ def streams_of(described: Description, defaults: Defaults, wishes: Wishes | None
 def _stream(view: View, described: Description, defaults: Defaults, wishes: Wishes | None) -> Stream | None:
     kind = described.kind
     aggregation = view.aggregation or (None if wishes is None else wishes.aggregation(kind))
+    if aggregation is not None and not suits(aggregation, kind):
+        aggregation = None  # a reader's wish; views that do not suit are not here
     if aggregation is not None and aggregation.kind == "drop":
         return None
     limit = view.cardinality_limit or (None if wishes is None else wishes.cardinality_limit(kind))
