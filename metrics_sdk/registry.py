@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Sum
+from metrics_sdk.core.attributes import OVERFLOW
 from metrics_sdk.core.instruments import (
     Attributes,
     Counter,
@@ -26,7 +27,7 @@ from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.numbers import to_float
 from metrics_sdk.core.reasons import INSTRUMENT_LIMIT, INVALID_NAME
 from metrics_sdk.core.series import Observed, Series
-from metrics_sdk.core.table import Description
+from metrics_sdk.core.table import Description, Table
 from metrics_sdk.errors import DeclarationError, TooManyInstruments
 from metrics_sdk.faults import Faults
 from metrics_sdk.streams import Streams
@@ -41,6 +42,9 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}\Z")
 
 #: What an observable's callback returns: one number, or numbers with attributes.
 Observations = float | Iterable[tuple[float, Attributes]]
+
+#: Of each stream of an observable, the series that are observed this time, with their totals; None for what is no total.
+Seen = dict[Table, dict[Series, Any]]
 
 _CLASSES: dict[str, type[Instrument]] = {
     "counter": Counter,
@@ -249,7 +253,7 @@ class Registry:
                 self._run_group(instrument, group)
 
     def _run_group(self, instrument: Instrument, group: list[Observable]) -> None:
-        seen: dict[Series, Any] = {}
+        seen: Seen = {table: {} for table in instrument.route.table.all()}
         for observable in group:
             observable.running = True
             try:
@@ -258,11 +262,11 @@ class Registry:
                 self.home.faults.report(f"callback:{instrument.name}", f"the callback of {instrument.name} failed", error)
             finally:
                 observable.running = False
-        for series, total in seen.items():
-            if total is not None:
-                _move_to(instrument, series, total)
-        for table in instrument.route.table.all():
-            table.observed = frozenset([series for series in seen if table.owns(series)])
+        for table, totals in seen.items():
+            for series, total in totals.items():
+                if total is not None:
+                    _move_to(instrument, series, total)
+            table.observed = frozenset([series for series in totals if table.owns(series)])
 
     def redirect(self, home: Home) -> None:
         """Move all instruments to another SDK: they record there from now on, bound ones too."""
@@ -284,7 +288,7 @@ class Registry:
             observable.close()
 
 
-def _observe(instrument: Instrument, answer: Observations, seen: dict[Series, Any]) -> None:
+def _observe(instrument: Instrument, answer: Observations, seen: Seen) -> None:
     """Take in what one callback answered: totals add up in `seen`, the value of a gauge is set at once."""
     if isinstance(answer, Iterable) and not isinstance(answer, (str, bytes)):
         for value, attributes in answer:
@@ -293,16 +297,20 @@ def _observe(instrument: Instrument, answer: Observations, seen: dict[Series, An
         _take_in(instrument, answer, None, seen)
 
 
-def _take_in(instrument: Instrument, value: Any, attributes: Attributes | None, seen: dict[Series, Any]) -> None:
+def _take_in(instrument: Instrument, value: Any, attributes: Attributes | None, seen: Seen) -> None:
     cell = instrument.route.bare if attributes is None else instrument.find(attributes)
     number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
     valid = number is not None and math.isfinite(number) and not (instrument.kind.monotonic and number < 0)
-    for one in cell.targets():
-        if valid and isinstance(one.series.empty, Sum):
-            seen[one.series] = (seen.get(one.series) or 0) + number
+    for (table, totals), one in zip(seen.items(), cell.targets()):
+        series = one.series
+        if valid and series not in totals and len(totals) >= table.stream.limit:
+            series = table.find(OVERFLOW)
+            one = series.cell
+        if valid and isinstance(series.empty, Sum):
+            totals[series] = (totals.get(series) or 0) + number
         else:
             if valid:
-                seen.setdefault(one.series, None)
+                totals[series] = None
             one.record(value)
 
 
@@ -320,7 +328,7 @@ def _move_to(instrument: Instrument, series: Series, total: Any) -> None:
         if instrument.kind.monotonic and total < before:
             before = 0
     series.scope.observed[series] = Observed(int(series.scope.generation), total, first)
-    series.cell.record(total - before)
+    series.cell.targets()[0].record(total - before)  # it is no value to keep as an exemplar
 
 
 def _is_name(name: str) -> bool:

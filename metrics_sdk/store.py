@@ -205,6 +205,10 @@ class AggregateMap:
                 windows.pack(state.window, series)
             scope.opened.pop(series, None)
 
+    def close_now(self, series: Series) -> None:
+        """Close the open window of one series before its time; call it with the series' lock held."""
+        self._close([series])
+
     def put_late(self, series: Series, start: float, aggregate: Aggregate) -> None:
         """Add to a closed window; call it with the series' lock held. The same aggregate again changes nothing."""
         self._windows[id(series.lock)].put(start, series, aggregate)

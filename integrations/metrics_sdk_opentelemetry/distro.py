@@ -7,7 +7,7 @@ from typing import Any
 
 from opentelemetry import metrics
 from opentelemetry.environment_variables import OTEL_METRICS_EXPORTER, OTEL_PYTHON_METER_PROVIDER
-from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[import-untyped, unused-ignore]
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore
 
 from .environment import EXPORTERS
 
