@@ -25,6 +25,7 @@ class ReaderAdapter:
         self.is_default = wishes.are_default
         self._sdk = sdk
         self._resource = resource
+        resource()  # made now: detecting it may need threads, which are not to be had at the interpreter's exit
         if wishes.are_default:
             self._collector = sdk.collector(wishes.temporality)
         else:
