@@ -2,29 +2,33 @@
 
 Deltas are gone only once they are acknowledged: until then they are held here, and the next collection has them again, with
 what has come since. So a failed export loses nothing, and doubles nothing.
+
+What is held of a series is a list, which others share: the flusher cuts what is about to expire. Guarantee: no part is lost
+or told twice. Assumption: one C call on a list cannot be torn. Parts are only ever added at the end, with the series' lock
+held, and only the collector, with its own lock held, takes them off, at the front, and only as many as it has looked at.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 from metrics_sdk.clock import Clock
 from metrics_sdk.core.aggregates import Aggregate
-from metrics_sdk.core.attributes import OVERFLOW, identity
+from metrics_sdk.core.attributes import identity
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.exemplars import Exemplar
 from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
-from metrics_sdk.query import value_of
+from metrics_sdk.query import gathered, value_of
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point
 from metrics_sdk.streams import Streams
 from metrics_sdk.temporality import Preference, by_kind
-from metrics_sdk.view import Aggregation
+from metrics_sdk.view import Aggregation, Wishes
 
 _HELD_APART = 32  # parts of a series that nobody acknowledges, before they are merged into one
 _CUT_TOGETHER = 64  # series that are cut between two looks at the clock
@@ -53,7 +57,11 @@ class Collector:
     def _begin(self) -> None:
         self.since = self.collected_at = self._clock.time()
         self._held: dict[Series, list[Aggregate]] = {}  # deltas that were cut and not acknowledged
-        self._told: dict[Table, dict[object, Any]] = {}  # observed totals, by attributes, as they were acknowledged
+        # Observed totals, by attributes, as they were acknowledged; what others were told of before is not told again.
+        self._told: dict[Table, dict[object, Any]] = {}
+        for table in self._streams.tables(self.reader):
+            if self.temporality[table.description.kind.name] == "delta" and table.description.kind.observable:
+                self._told[table] = observed_totals(table)
         self._sent: Sent | None = None
 
     def forked(self) -> None:
@@ -72,9 +80,9 @@ class Collector:
         return None if self._cardinality_limit is None else self._cardinality_limit(kind)
 
     @property
-    def has_wishes(self) -> bool:
-        """Whether it may need streams of its own."""
-        return self._aggregation is not None or self._cardinality_limit is not None
+    def reader(self) -> Wishes | None:
+        """Whose streams it reads: its own if it has wishes, else those of everybody without."""
+        return None if self._aggregation is None and self._cardinality_limit is None else self
 
     @property
     def deltas(self) -> bool:
@@ -88,30 +96,26 @@ class Collector:
         now = self.collected_at = self._clock.time()
         sent = self._sent = Sent(now)
         made = []
-        for table in self._streams.tables(self):
+        for table in self._streams.tables(self.reader):
             temporality = self.temporality[table.description.kind.name]
-            gathered = table.stream.aggregation == "last_value"
-            if temporality == "cumulative" or (gathered and table.description.kind.observable):
-                points = cumulative(table, now)
-            elif table.description.kind.observable and table.stream.aggregation == "sum":
+            if self._is_cut(table):
+                points = self._deltas(table, now, sent)
+            elif temporality == "delta" and table.stream.aggregation == "sum":
                 points = self._observed_deltas(table, now, sent)
             else:
-                points = self._deltas(table, now, sent)
+                points = cumulative(table, now)
             if points:
                 made.append(metric(table, points, temporality))
         return made
 
     def acknowledge(self) -> None:
         """What was collected last has arrived: its deltas are gone. Call it with `lock` held."""
-        sent, self._sent = self._sent, None
+        sent = self._sent
         if sent is None:
             return
-        for series, count in sent.parts.items():
-            left = self._held.get(series, [])[count:]
-            if left:
-                self._held[series] = left
-            else:
-                self._held.pop(series, None)
+        while sent.parts:
+            series, count = sent.parts.popitem()
+            del self._held[series][:count]
         for table, totals in sent.totals.items():
             told = self._told.setdefault(table, {})
             for key, total in totals.items():
@@ -120,25 +124,34 @@ class Collector:
             while len(told) > 2 * table.stream.limit:
                 told.pop(next(iter(told)))
         self.since = sent.time
+        self._sent = None
 
     def begin(self) -> None:
         """Take note of what there is already: it is not part of the first deltas."""
-        if self.deltas:
-            with self.lock:
-                for table in self._streams.tables(self):
-                    if self._is_cut(table):
-                        self._cut(table)
-                self._held.clear()
+        with self.lock:
+            self._begin()
+            for table in self._streams.tables(self.reader):
+                if self._is_cut(table):
+                    self._cut(table)
+            for parts in self._held.values():
+                parts.clear()
+
+    def end(self) -> None:
+        """Take no more: nobody waits for this reader."""
+        with self.lock:
+            for table, slot in self._slots.items():
+                table.cutters[slot] = None
 
     def _is_cut(self, table: Table) -> bool:
         kind = table.description.kind
-        return self.temporality[kind.name] == "delta" and not (kind.observable and table.stream.aggregation != "explicit")
+        return self.temporality[kind.name] == "delta" and not kind.observable
 
     def _slot(self, table: Table) -> int:
         slot = self._slots.get(table)
         if slot is None:
-            slot = self._slots[table] = table.cuts
-            table.cuts += 1
+            if self not in table.cutters:
+                table.cutters.append(self)  # one C call, so no two readers are given the same slot
+            slot = self._slots[table] = table.cutters.index(self)
         return slot
 
     def _cut(self, table: Table) -> None:
@@ -147,42 +160,52 @@ class Collector:
         for series in in_slices(list(table.series.values()), looking_every=_CUT_TOGETHER):
             exclusively(series.lock, partial(series.cut, slot, held), 1.0)
 
+    # ---- what expires -------------------------------------------------------------------------------------------
+
+    def takes(self, first: Table, table: Table) -> bool:
+        """Tell whether the series of a table, one of those that `first` leads to, must be cut before they expire."""
+        return self._is_cut(table) and table in self._streams.of(first, self.reader)
+
     def settle(self, table: Table, series: Series) -> None:
         """Cut a series that is about to expire; call it with its lock held."""
-        if self._is_cut(table):
-            series.cut(self._slot(table), self._held)
-            parts = self._held.get(series)
-            if parts and len(table.expired) >= table.stream.limit:
-                # Nobody acknowledges anything: it is bounded, and told in the name of the overflow series.
-                rest = self._held.setdefault(table.find(OVERFLOW), [])
-                if len(rest) >= _HELD_APART:
-                    rest[:] = [_merged(rest)]
-                rest.extend(parts)
-                self._held.pop(series, None)
+        series.cut(self._slot(table), self._held)
 
     def holds(self, series: Series) -> bool:
         """Tell whether there is something of a series that was not acknowledged."""
-        return series in self._held
+        return bool(self._held.get(series))
+
+    def forget(self, series: Series) -> None:
+        """Let go of a series that it holds nothing of; call it with its lock held."""
+        if not self.holds(series):
+            self._held.pop(series, None)
+
+    # ---- deltas -------------------------------------------------------------------------------------------------
 
     def _deltas(self, table: Table, now: float, sent: Sent) -> list[Point]:
         self._cut(table)
-        gone = [series for series in table.expired if series in self._held]
+        gone = [series for series in table.expired if self.holds(series)]
         points = []
-        for series in in_slices([*table.series.values(), *gone], looking_every=_CUT_TOGETHER):
-            parts = self._held.get(series)
-            if not parts:
-                continue
-            merged = parts[0] if len(parts) == 1 else _merged(parts)
-            if len(parts) >= _HELD_APART:
-                parts[:] = [merged]
-            sent.parts[series] = len(parts)
-            points.append(
-                Point(series.attributes, value_of(merged, table.stream.extremes), self.since, now, self._exemplars(series))
-            )
+        listed = list({**dict.fromkeys(table.series.values()), **dict.fromkeys(gone)})
+        for alike in in_slices(together(listed, table.twins or bool(gone)), looking_every=_CUT_TOGETHER):
+            parts: list[Aggregate] = []
+            for series in alike:
+                parts += self._told_of(series, sent)
+            if parts:
+                merged = parts[0] if len(parts) == 1 else _merged(parts)
+                value = value_of(merged, table.stream.extremes)
+                points.append(Point(alike[0].attributes, value, self.since, now, exemplars_of(alike, self.since)))
         return points
 
-    def _exemplars(self, series: Series) -> tuple[Exemplar, ...]:
-        return tuple([one for one in exemplars_of(series) if one.time >= self.since])
+    def _told_of(self, series: Series, sent: Sent) -> list[Aggregate]:
+        """Return what is held of a series, and take note that it is told."""
+        held = self._held.get(series)
+        if not held:
+            return []
+        parts = held[:]  # one call: what is added from here on is not told
+        if len(parts) >= _HELD_APART:
+            held[: len(parts)] = parts = [_merged(parts)]
+        sent.parts[series] = len(parts)
+        return parts
 
     def _observed_deltas(self, table: Table, now: float, sent: Sent) -> list[Point]:
         told = self._told.get(table, {})
@@ -195,7 +218,7 @@ class Collector:
             if table.kind.monotonic and total < before:
                 before = 0  # what is observed has begun anew
             totals[key] = total
-            points.append(Point(series.attributes, total - before, self.since, now, self._exemplars(series)))
+            points.append(Point(series.attributes, total - before, self.since, now, exemplars_of([series], self.since)))
         return points
 
 
@@ -219,14 +242,32 @@ def cumulative(table: Table, now: float) -> list[Point]:
     """Return the totals of the series of a table."""
     if table.description.kind.observable and table.stream.aggregation == "sum":
         return [
-            Point(series.attributes, series.observed_total(), table.created, now, exemplars_of(series))
+            Point(series.attributes, series.observed_total(), table.created, now, exemplars_of([series], table.created))
             for series in in_slices(table.listed())
         ]
     extremes = table.stream.extremes
-    return [
-        Point(series.attributes, value_of(series.total(), extremes), series.current().created, now, exemplars_of(series))
-        for series in in_slices(table.listed())
-    ]
+    points = []
+    for alike in in_slices(together(table.listed(), table.twins)):
+        total = alike[0].total() if len(alike) == 1 else gathered(table.empty, [series.total() for series in alike])
+        created = alike[0].current().created
+        points.append(Point(alike[0].attributes, value_of(total, extremes), created, now, exemplars_of(alike, created)))
+    return points
+
+
+def together(chosen: list[Series], twins: bool) -> Iterable[list[Series]]:
+    """Return the series, those together that have the same attributes; where there are no `twins`, each is by itself."""
+    if not twins:
+        return [[series] for series in chosen]
+    made: dict[object, list[Series]] = {}
+    for series in chosen:
+        made.setdefault(identity(series.attributes), []).append(series)
+    return made.values()
+
+
+def observed_totals(table: Table) -> dict[object, Any]:
+    """Return the totals of an observable instrument as the callbacks told them last, here or in a forked parent."""
+    observed = [(series, series.scope.observed.get(series)) for series in list(table.series.values())]
+    return {identity(series.attributes): one.total for series, one in observed if one is not None}
 
 
 def metric(table: Table, points: list[Point], temporality: Any) -> Metric:
@@ -244,10 +285,16 @@ def metric(table: Table, points: list[Point], temporality: Any) -> Metric:
     )
 
 
-def exemplars_of(series: Series) -> tuple[Exemplar, ...]:
-    """Return the exemplars of a series, of this process."""
-    reservoir = series.reservoir
-    if reservoir is None or not reservoir.used:
+def exemplars_of(alike: list[Series], since: float) -> tuple[Exemplar, ...]:
+    """Return the exemplars of series, of this process, which are not older than `since`."""
+    kept = [(series, series.reservoir) for series in alike if series.reservoir is not None and series.reservoir.used]
+    if not kept:
         return ()
-    created = series.current().created
-    return tuple([one for one in reservoir.kept() if one.time >= created])
+    return tuple(
+        [
+            one
+            for series, reservoir in kept
+            for one in reservoir.kept()
+            if one.time >= since and one.time >= series.current().created
+        ]
+    )

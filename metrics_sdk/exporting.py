@@ -7,6 +7,7 @@ import random
 import threading
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from metrics_sdk.alarm import Alarm, Latch
 from metrics_sdk.clock import Clock
 from metrics_sdk.collector import Collector
 from metrics_sdk.config import Export
-from metrics_sdk.core.exclusion import exclusively
+from metrics_sdk.core.exclusion import exclusively, result_exclusively
 from metrics_sdk.faults import Faults
 from metrics_sdk.health import ExporterHealth
 from metrics_sdk.snapshot import Exporter, Snapshot
@@ -122,6 +123,7 @@ class ExportWorker:
         self._numbers = count(1)
         self._alarm = Alarm()
         self._starting = threading.RLock()
+        self._inline: Any = threading.RLock()
         self._running = False
         self._ident: int | None = None
         self._ended = Latch()
@@ -170,8 +172,12 @@ class ExportWorker:
         return job.done
 
     def run_inline(self, job: Job) -> bool:
-        """Export in the calling thread, for an SDK that may not start any."""
-        return self._attempt(job)
+        """Export in the calling thread, for an SDK that may not start any; False as well if the exporter is at it already.
+
+        One at a time, or two would tell the same deltas. Nobody who records waits for this lock.
+        """
+        work = partial(self._attempt, job)
+        return result_exclusively(self._inline, work, self.export.timeout_seconds, otherwise=False)
 
     def join(self, timeout: float) -> bool:
         """Wait for the worker to end after its last job; where it has no thread, end it here."""

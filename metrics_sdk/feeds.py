@@ -13,7 +13,7 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from metrics_sdk.core.aggregates import Aggregate as CoreAggregate
-from metrics_sdk.core.attributes import Pairs
+from metrics_sdk.core.attributes import Pairs, identity
 from metrics_sdk.core.packing import pack
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
@@ -163,9 +163,13 @@ class Feed:
         self._follow_the_clock()
         until = floor(self._store.opened(), self.width)
         tables: dict[Series, Table] = {}
+        same: dict[Series, Series] = {}  # of those that have the attributes of another one, which expired: that one
         for table in self._tables():
+            known: dict[object, Series] = {}
             for series in in_slices(table.live(table.known())):
                 tables[series] = table
+                if table.leavings:
+                    same[series] = known.setdefault(identity(series.attributes), series)
         windows: dict[tuple[float, float], dict[Series, tuple[Table, list[Any]]]] = {}
         upper = math.inf if with_open else until
         little = 1e-6 * self.width  # multiples of a fraction such as 0.2 are not exact
@@ -177,7 +181,7 @@ class Feed:
             window = windows.setdefault((own, own + self.width), {})
             for series, stored in in_slices(by_series.items()):
                 if series in tables:
-                    window.setdefault(series, (tables[series], []))[1].extend(as_tuple(stored))
+                    window.setdefault(same.get(series, series), (tables[series], []))[1].extend(as_tuple(stored))
         made = [Window(self.source, start, end, 0, window) for (start, end), window in sorted(windows.items())]
         late = []
         for aggregate, (revision, series, start) in list(self.late.items()):

@@ -90,7 +90,12 @@ class MetricsSDK:
         self._on_exit = at_exit
         self._collectors: dict[Collector, None] = {}
         self._expiry = Expiry(
-            self.streams, config.clock, lambda: list(self._collectors), lambda: self.config.series_ttl_seconds, self._memory
+            self.streams,
+            self._store,
+            config.clock,
+            lambda: list(self._collectors),
+            lambda: self.config.series_ttl_seconds,
+            self._memory,
         )
         self._exports = Exports(self, self._store, config.exporters)
         self._reader = Reader(self.streams, self._store, config.clock, lambda: self._observe(OBSERVE_SECONDS))
@@ -306,15 +311,16 @@ class MetricsSDK:
 
     def adopt(self, collector: Collector) -> None:
         """Keep the books of a reader from now on."""
-        reader = collector if collector.has_wishes else None
-        if reader not in self.streams.readers:
-            self.streams.add_reader(reader)
+        if collector.reader not in self.streams.readers:
+            self.streams.add_reader(collector.reader)
+        self._store.drain()  # what was recorded before is not for this reader to tell
         collector.begin()
         self._collectors[collector] = None
 
     def release(self, collector: Collector) -> None:
         """Give a reader up."""
         self._collectors.pop(collector, None)
+        collector.end()
         self.streams.remove_reader(collector)
 
     def collect(self, collector: Collector, timeout: float = OBSERVE_SECONDS) -> Snapshot:
@@ -576,6 +582,8 @@ class MetricsSDK:
         self._points.forked()
         self._flusher.reset()
         self._callbacks.reset()
+        self.streams.forked()
+        self._expiry.forked()
         for collector in list(self._collectors):
             collector.forked()
         self.registry.forked()

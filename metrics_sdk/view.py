@@ -98,19 +98,23 @@ class View:
         criteria = (instrument_name, instrument_kind, instrument_unit, meter_name, meter_version, meter_schema_url)
         if all([one is None for one in criteria]):
             raise ConfigurationError('a View needs a criterion: View("*") selects every instrument')
+        for text in (*criteria, name, description):
+            if text is not None and not isinstance(text, str):
+                raise ConfigurationError(f"a View selects by texts, and gives texts as name and description, not {text!r}")
         if instrument_kind is not None and instrument_kind not in kinds.BY_NAME:
             raise ConfigurationError(f"View.instrument_kind must be one of {', '.join(kinds.BY_NAME)}, not {instrument_kind!r}")
         if name is not None and (instrument_name is None or "*" in instrument_name or "?" in instrument_name):
             raise ConfigurationError(f"a View that names a stream ({name!r}) must select one instrument by its name")
         for what, keys in (("attribute_keys", attribute_keys), ("excluded_attribute_keys", excluded_attribute_keys)):
-            if isinstance(keys, str):
+            if isinstance(keys, str) or not (keys is None or isinstance(keys, Collection)):
                 raise ConfigurationError(f"View.{what} must be keys of attributes, such as {{'route'}}, not {keys!r}")
         if aggregation is not None and not isinstance(aggregation, Aggregation):
             raise ConfigurationError(
                 f'View.aggregation must be an Aggregation, such as Aggregation("sum"), not {aggregation!r}'
             )
-        if cardinality_limit is not None and (not isinstance(cardinality_limit, int) or cardinality_limit < 1):
-            raise ConfigurationError(f"View.cardinality_limit must be a whole number of at least 1, not {cardinality_limit!r}")
+        limit: object = cardinality_limit
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+            raise ConfigurationError(f"View.cardinality_limit must be a whole number of at least 1, not {limit!r}")
         self.instrument_name = None if instrument_name is None else instrument_name.lower()
         self.instrument_kind = instrument_kind
         self.instrument_unit = instrument_unit

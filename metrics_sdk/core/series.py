@@ -42,8 +42,10 @@ class State:
     everything before it. `batches` names the last batch merged from each cell (interpreted core only, see
     `append.AppendCell`), `stored` the aggregates that the map may have stored of the open window (interpreted
     core only), `points` tells the same of values with a time of their own (see `metrics_sdk.points`). `taps` is what has come
-    since each of the readers that want that has cut the series last; a tap that is not there yet is everything. `inherited` is
-    how many values the cells of series that have expired had taken in.
+    since each of the readers that want that has cut the series last; a tap that is not there yet is everything. `handed` are
+    the taps that were cut and are on their way to a reader, by slot. `inherited` is how many values the cells of series that
+    have expired had taken in. `heir` is the series that takes this state over: it counts no more once that one's state names
+    it.
     """
 
     def __init__(self, generation: i64, total: Aggregate, created: float) -> None:
@@ -57,7 +59,9 @@ class State:
         self.stored: tuple[Any, ...] = ()
         self.points: MergedPoints | None = None
         self.taps: tuple[Any, ...] | None = None
+        self.handed: tuple[Any, ...] = ()
         self.inherited: i64 = 0
+        self.heir: Series | None = None
 
     @property
     def merged(self) -> i64:
@@ -75,6 +79,7 @@ class State:
         made.stored = self.stored
         made.points = self.points
         made.taps = self.taps
+        made.handed = self.handed
         made.inherited = self.inherited
         return made
 
@@ -148,9 +153,9 @@ class Series:
         return total.total()
 
     def current(self) -> State:
-        """Return the state, an empty one if it is a forked parent's."""
+        """Return the state, an empty one if it is a forked parent's, or was inherited."""
         state = self.state
-        if state.generation != self.scope.generation:
+        if state.generation != self.scope.generation or (state.heir is not None and state.heir.has_inherited(self, state)):
             state = State(self.scope.generation, self.empty.fresh(), self.scope.now())
         return state
 
@@ -299,67 +304,108 @@ class Series:
             self.state = made
 
     def cut(self, slot: int, into: dict[Any, Any]) -> None:
-        """Move what has come since the last cut of `slot` into the list that `into` has of this series.
+        """Move what has come since the last cut of `slot` to the end of the list that `into` has of this series.
 
-        Call it with the lock held. If it is interrupted and called again, nothing is there twice.
+        Call it with the lock held. There are three steps: the state shows the tap as handed over, the list gets it, the state
+        forgets it. Each may be repeated: whoever finds one handed over finishes the job.
         """
+        for _ in (1, 2):  # finish an interrupted cut, then make one of our own
+            handed = [one for one in self.current().handed if one[0] == slot]
+            resumed = bool(handed)
+            if not handed:
+                part = self._tap_of(slot)
+                if part.count == 0:
+                    return
+                handed = [(slot, part)]
+                taps = self.state.taps
+                assert taps is not None
+                # All that allocates comes before the state is copied: a finaliser may record, and drop.
+                taps = (*taps[:slot], self.empty.fresh(), *taps[slot + 1 :])
+                others = (*self.state.handed, *handed)
+                made = self.state.successor()
+                made.taps = taps
+                made.handed = others
+                self.state = made
+            parts = into.setdefault(self, [])
+            if not any([part is handed[0][1] for part in parts]):
+                parts.append(handed[0][1])
+            others = tuple([one for one in self.state.handed if one[0] != slot])
+            made = self.state.successor()
+            made.handed = others
+            self.state = made
+            if not resumed:
+                return
+
+    def _tap_of(self, slot: int) -> Aggregate:
+        """Return the tap of a slot, made if it is not there: then everything is new to this reader."""
         state = self.current()
         taps = () if state.taps is None else state.taps
-        if slot >= len(taps):  # the first cut: everything is new to this reader
-            taps = (*taps, *[self.total() for _ in range(slot + 1 - len(taps))])
-            made = self.current().successor()
+        if slot >= len(taps):
+            missing = [self.empty.fresh() for _ in range(slot + 1 - len(taps))]
+            taps = (*taps, *missing)
+            made = self.current().successor()  # after all that allocates: what is absorbed from here on is in no tap
+            for tap in missing:
+                tap.merge(made.total)
+                if made.open is not None:
+                    tap.merge(made.open)
             made.taps = taps
             self.state = made
-        given = taps[slot]
-        if given.count:
-            parts = into.setdefault(self, [])
-            if not any([part is given for part in parts]):
-                parts.append(given)
-            taps = (*taps[:slot], self.empty.fresh(), *taps[slot + 1 :])
-            made = self.state.successor()  # after all that allocates: a finaliser may record, and drop
-            made.taps = taps
-            self.state = made
+        found: Aggregate = taps[slot]
+        return found
 
-    def is_idle(self, cuts: int) -> bool:
-        """Tell whether everything it was given is in the total, and was cut by all of the first `cuts` readers."""
+    def is_idle(self, slots: list[int]) -> bool:
+        """Tell whether everything it was given is in the total, and was cut by the readers that have these slots."""
         state = self.current()
-        if state.open is not None:
+        if state.open is not None or state.handed:
             return False
         for cell in self.cell.parts():
             if cell.pending_count() or cell.excess() or cell in self.scope.dirty:
                 return False
         taps = () if state.taps is None else state.taps
-        return len(taps) >= cuts and not any([tap.count for tap in taps])
+        return not any([slot >= len(taps) or taps[slot].count for slot in slots])
 
-    def inherit(self, gone: Series) -> None:
-        """Take over what an idle series amounts to, and leave it empty; call it with its lock held.
+    def inherit(self, gone: Series, since: float) -> bool:
+        """Take over what an idle series amounts to, and leave it empty since `since`; call it with its lock held.
 
-        Interpreted there are two stores, and after the first one this state names the one that it includes.
+        False: it is in use again, and nothing has changed. Interpreted there are two stores, and after the first one this
+        state names the one that it includes, which counts no more from then on.
         """
         theirs = gone.current()
         mine = self.current()
-        if not (len(mine.batches) == 1 and mine.batches[0] is theirs):
-            made = mine.successor()
-            made.total = mine.total.copy()
-            made.total.merge(theirs.total)
-            for reason, times in enumerate(theirs.drops):
-                if times:
-                    made.drop(reason, times)
-            made.batches = (theirs,)
-            points: i64 = 0 if mine.points is None else mine.points.count
-            if theirs.points is not None:
-                points += theirs.points.count
-            made.points = MergedPoints(points, ())
-            self.state = made
-        left = State(self.scope.generation, self.empty.fresh(), self.scope.now())
+        left = State(self.scope.generation, self.empty.fresh(), since)
+        points: i64 = 0 if mine.points is None else mine.points.count
         if theirs.points is not None:
+            points += theirs.points.count
             left.points = MergedPoints(0, theirs.points.batches)
-        for cell in gone.cell.parts():
-            self.state.inherited += cell.settle()
+        merged = MergedPoints(points, ())
+        unfinished = tuple([one for one in mine.batches if one[0].state is one[1]])
+        named = (*unfinished, (gone, theirs))
+        cells = gone.cell.parts()
+        # Whoever records from here on is noticed by `table`; compiled, nothing below gives anybody else a turn.
+        if gone.table is None:
+            return False
+        made = mine.successor()
+        made.total = mine.total.copy()
+        made.total.merge(theirs.total)
+        for reason in range(len(theirs.drops)):
+            if theirs.drops[reason]:
+                made.drop(reason, theirs.drops[reason])
+        made.batches = named
+        made.points = merged
+        theirs.heir = self
+        self.state = made
         gone.state = left
+        made.batches = unfinished
+        for cell in cells:
+            made.inherited += cell.settle()
         if gone.reservoir is not None:
             gone.reservoir.clear()
         self.scope.observed.pop(gone, None)
+        return True
+
+    def has_inherited(self, gone: Series, state: State) -> bool:
+        """Tell whether a state of another series is part of this one's."""
+        return any([one[0] is gone and one[1] is state for one in self.current().batches])
 
     def total(self) -> Aggregate:
         """Return a copy of everything merged so far."""

@@ -87,7 +87,7 @@ class Table:
         self.stands_for: Final = stands_for
         self.reason: Final = reason
         self.others: tuple[Table, ...] = ()  # the tables of the instrument's further streams; the first one has them
-        self.created: Final = scope.now()
+        self.created = scope.now()
         self.series: Final[dict[object, Series]] = {}
         self.expired: Final[dict[Series, float]] = {}  # when; kept while there may be windows of them
         self.remains: Series | None = None  # what expired series amount to
@@ -95,7 +95,9 @@ class Table:
         self.windowed = scope.windowed
         self.windowed_since = 0.0  # when windows were turned on for this instrument, if they were off
         self.observed: frozenset[Series] | None = None  # observable instruments: the series seen at the last callback
-        self.cuts = 0  # how many readers take what has come since their last collection, see `Series.cut`
+        # The readers that take what has come since their last collection, by slot, see `Series.cut`; None for one that is gone.
+        self.cutters: Final[list[Any]] = []
+        self.twins = False  # whether a series has come back beside another one with its attributes
         self.leavings = 0  # how many series have expired, or come back
         self.overflowed = False  # whether the overflow series was needed
 
@@ -113,13 +115,16 @@ class Table:
 
     @property
     def kind(self) -> Kind:
-        """The kind of instrument that such a stream is the default of: the instrument's, unless a view aggregates otherwise."""
+        """The kind of instrument that such a stream is the default of: the instrument's, unless a view aggregates otherwise.
+
+        The sum of a histogram only grows, as OpenTelemetry has it: what is negative is dropped there.
+        """
         kind = self.description.kind
         aggregation = self.stream.aggregation
         if aggregation == kind.aggregation:
             return kind
         if aggregation == "sum":
-            return COUNTER if kind.monotonic else UP_DOWN_COUNTER
+            return COUNTER if kind.monotonic or kind is HISTOGRAM else UP_DOWN_COUNTER
         if aggregation == "last_value":
             return GAUGE
         return kind if kind.aggregation == "histogram" else HISTOGRAM
@@ -157,7 +162,10 @@ class Table:
         series = self.series.get(key)
         if series is None:
             scope = self.scope
-            full = bool(pairs) and (len(self.series) >= self.stream.limit or scope.series >= scope.max_series)
+            limit = self.stream.limit
+            if self.description.kind.observable:
+                limit += limit  # those of this time come before those of the last time are forgotten
+            full = bool(pairs) and (len(self.series) >= limit or scope.series >= scope.max_series)
             if full or key == _OVERFLOW_KEY:
                 self.overflowed = self.overflowed or full
                 pairs = OVERFLOW  # this very object: by it the series is known
@@ -182,7 +190,8 @@ class Table:
         made = Series(self.scope, pairs, self.empty, lock, self.windowed)
         stream = self.stream
         shards = 1 if stream.aggregation == "last_value" else self.scope.shards  # of gauges the last store wins
-        made.cell = new_cell(made, 0.0 if self.description.kind.monotonic else -math.inf, shards)
+        monotonic = self.description.kind.monotonic or self.kind.monotonic
+        made.cell = new_cell(made, 0.0 if monotonic else -math.inf, shards)
         if self.stands_for is not None:
             made.cell = RefusingCell(made, made.cell, self.reason)
         elif self.scope.sampler is not None:
@@ -198,20 +207,21 @@ class Table:
         False: it has something to take, or there is a reader who has not cut it. Each step may be repeated: if this is
         interrupted, the series is there as before, or is gone.
         """
-        key = identity(series.attributes)
-        if self.series.get(key) is not series:
+        if not self.owns(series):
             return False
-        series.table = self  # from now on, what is recorded into it brings it back
-        if not series.is_idle(self.cuts):
-            series.table = None
-            return False
+        now = self.scope.now()  # of the host: from here on nothing calls out
         remains = self.remains
         if remains is None:
             remains = self.remains = self._new(EXPIRED, (id(self), EXPIRED))
-        remains.inherit(series)
+        series.table = self  # from now on, what is recorded into it brings it back
+        if not series.is_idle([slot for slot, one in enumerate(self.cutters) if one is not None]):
+            series.table = None
+            return False
+        if not remains.inherit(series, now):
+            return False
         self.leavings += 1
-        self.expired[series] = self.scope.now()
-        if self.series.pop(key, None) is not None:
+        self.expired[series] = now
+        if self.series.pop(self._place(series), None) is not None:
             self.scope.series -= 1
         if series.table is None:  # it was used just now
             self.restore(series)
@@ -222,12 +232,17 @@ class Table:
         series.table = None
         self.leavings += 1
         self.expired.pop(series, None)
+        if not self.owns(series):
+            key = identity(series.attributes)
+            if self.series.setdefault(key, series) is not series:  # another one has taken its place: both are listed
+                self.series[(key, id(series))] = series
+                self.twins = True
+            self.scope.series += 1
+
+    def _place(self, series: Series) -> object:
+        """Return the key that a series is listed under, if it is."""
         key = identity(series.attributes)
-        if self.series.setdefault(key, series) is series:
-            self.scope.series += 1
-        else:  # another one has taken its place: both are listed
-            self.series[(key, id(series))] = series
-            self.scope.series += 1
+        return key if self.series.get(key) is series else (key, id(series))
 
     def _shared(self, pairs: Pairs) -> Pairs:
         # A value that many series have is most likely among the first: each pair kept once saves 56 bytes a series.
@@ -250,7 +265,7 @@ class Table:
 
     def owns(self, series: Series) -> bool:
         """Tell whether a series is this table's."""
-        return self.series.get(identity(series.attributes)) is series
+        return self.series.get(self._place(series)) is series
 
     def known(self) -> list[Series]:
         """Return the series that there are, and those that there were."""
