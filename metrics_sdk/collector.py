@@ -285,16 +285,21 @@ def metric(table: Table, points: list[Point], temporality: Any) -> Metric:
     )
 
 
-def exemplars_of(alike: list[Series], since: float) -> tuple[Exemplar, ...]:
-    """Return the exemplars of series, of this process, which are not older than `since`."""
+def exemplars_of(alike: Iterable[Series], since: float, told: bool = True) -> tuple[Exemplar, ...]:
+    """Return the exemplars of series, of this process, which are not older than `since`.
+
+    `told`: a reader is told them, and a new sample begins.
+    """
     kept = [(series, series.reservoir) for series in alike if series.reservoir is not None and series.reservoir.used]
     if not kept:
         return ()
-    return tuple(
-        [
-            one
-            for series, reservoir in kept
-            for one in reservoir.kept()
-            if one.time >= since and one.time >= series.current().created
-        ]
-    )
+    found = [
+        one
+        for series, reservoir in kept
+        for one in reservoir.kept()
+        if one.time >= since and one.time >= series.current().created
+    ]
+    if told:
+        for _series, reservoir in kept:
+            reservoir.begin()
+    return tuple(found)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from metrics_sdk.core import aggregates as core
+from metrics_sdk.core.exemplars import Exemplar
 from metrics_sdk.core.explicit import ExplicitHistogram
 from metrics_sdk.core.exponential import ExponentialHistogram
 from metrics_sdk.core.gathering import Gathering
@@ -29,13 +30,15 @@ class Aggregate:
     are of the values that were set.
     """
 
-    __slots__ = ("_core", "_empty", "_offset", "_parts", "end", "kind", "name", "start", "unit")
+    __slots__ = ("_core", "_empty", "_offset", "_parts", "end", "exemplars", "kind", "name", "start", "unit")
 
     name: str
     kind: str
     unit: str
     start: float
     end: float
+    exemplars: tuple[Exemplar, ...]
+    """Single values of the interval, with the trace they came from, as `Config(exemplar_filter=)` has it."""
     _core: core.Aggregate
     _empty: core.Aggregate
     _offset: float  # what an observed total was when it was first seen: in the sum, but not in the rate
@@ -50,11 +53,12 @@ class Aggregate:
         end: float,
         offset: float = 0,
         parts: Parts | None = None,
+        exemplars: tuple[Exemplar, ...] = (),
     ) -> None:
         """`named`: name, kind and unit. `merged`: everything; `parts`: the same by windows; `empty`: one of the kind."""
         name, kind, unit = named
         for slot, value in zip(
-            self.__slots__, (merged, empty, offset, parts, max(start, end), kind, name, start, unit), strict=True
+            self.__slots__, (merged, empty, offset, parts, max(start, end), exemplars, kind, name, start, unit), strict=True
         ):
             object.__setattr__(self, slot, value)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from metrics_sdk.clock import Clock
+from metrics_sdk.collector import exemplars_of
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
@@ -102,7 +103,9 @@ class Reader:
         now = self._clock.time()
         if asked is None:
             merged = gathered(table.empty, [series.total() for series in in_slices(chosen)])
-            return Aggregate(named, table.empty, merged, self._since(), now, sum([one.offset() for one in chosen]))
+            offset = sum([one.offset() for one in chosen])
+            exemplars = exemplars_of(chosen, -math.inf, told=False)
+            return Aggregate(named, table.empty, merged, self._since(), now, offset, None, exemplars)
         start, end, found = self._store.read(chosen, *asked)
         merged = gathered(table.empty, [part for parts in found.values() for part in parts])
         first_end = min([window[1] for window in found], default=math.inf)
@@ -110,7 +113,9 @@ class Reader:
         if there < first_end:  # else the clock was set back since
             start = max(start, there)
         now = max(now, self._store.opened())  # set back by a little, the clock is behind the open window
-        return Aggregate(named, table.empty, merged, start, min(end, now), 0, found)
+        end = min(end, now)
+        exemplars = tuple([one for one in exemplars_of(chosen, start, told=False) if one.time <= end])
+        return Aggregate(named, table.empty, merged, start, end, 0, found, exemplars)
 
     def _since(self) -> float:
         """Return since when there can be values: the process began, or the first one with a time of its own."""

@@ -75,7 +75,7 @@ class Sampler:
 class Reservoir:
     """The exemplars of one series: one for each bucket of an explicit histogram, the latest; else `size`, each as likely.
 
-    Whoever reads them begins a new sample: what is kept stays until another one takes its place.
+    With each collection a new sample begins: what is kept stays until another one takes its place.
     """
 
     def __init__(self, size: int, boundaries: tuple[float, ...] | None) -> None:
@@ -99,9 +99,12 @@ class Reservoir:
             self.slots[slot] = exemplar
 
     def kept(self) -> tuple[Exemplar, ...]:
-        """Return those that are kept, and begin a new sample."""
-        self.seen = 0
+        """Return those that are kept."""
         return tuple([one for one in self.slots if one is not None]) if self.used else ()
+
+    def begin(self) -> None:
+        """Begin a new sample."""
+        self.seen = 0
 
     def clear(self) -> None:
         """Forget all."""
