@@ -12,6 +12,7 @@ import logging
 
 from .answer import Source
 from .asgi import asgi_app
+from .collected import CollectorRegistryProducer
 from .endpoint import PrometheusEndpoint
 from .formats import OPENMETRICS, TEXT, Format
 from .negotiate import accepts_gzip, choose_format
@@ -21,6 +22,7 @@ from .wsgi import wsgi_app
 __all__ = [
     "OPENMETRICS",
     "TEXT",
+    "CollectorRegistryProducer",
     "Format",
     "PrometheusEndpoint",
     "Renderer",

@@ -72,8 +72,11 @@ def finite(boundaries: Sequence[float]) -> Sequence[float]:
 
 
 def may_hold_negatives(value: ExplicitBuckets | ExponentialBuckets) -> bool:
-    """Tell whether the sum may fall, and therefore must not be shown as one that only grows (OpenMetrics, "Histogram")."""
-    if value.sum < 0 or (value.min is not None and value.min < 0):
+    """Tell whether the sum may fall, and therefore must not be shown as one that only grows (OpenMetrics, "Histogram").
+
+    A sum that is not known, NaN, must not be shown either.
+    """
+    if not value.sum >= 0 or (value.min is not None and value.min < 0):
         return True
     if isinstance(value, ExponentialBuckets):
         return bool(value.negative)

@@ -17,8 +17,6 @@ from .numerals import number
 #: OpenMetrics, "Exemplars": characters that the names and values of an exemplar's labels have together.
 MAX_CHARACTERS = 128
 
-_IDS = ("trace_id", "span_id")
-
 
 def with_exemplars(text: str, exemplars: Sequence[Exemplar], bounds: Sequence[float]) -> str:
     """Return `text`, the lines of one series, with the newest exemplar of each bucket after the bucket's line.
@@ -46,18 +44,20 @@ def _shown(exemplar: Exemplar) -> str:
 
 
 def _labels(exemplar: Exemplar) -> dict[str, str]:
-    """Return the labels that there is room for: the ids, which are the span's alone, then attributes by their keys.
+    """Return the labels that there is room for: the ids, which no attribute takes the place of, then attributes by their keys.
 
     A double quote becomes a single one: a widespread reader, prometheus_client's, takes an escaped one in an exemplar for the
     end of the text, and then takes what follows for a value, or refuses the whole scrape.
     """
     made: dict[str, str] = {}
-    if exemplar.trace_id and exemplar.span_id:
-        made = dict(zip(_IDS, (f"{exemplar.trace_id:032x}", f"{exemplar.span_id:016x}")))
+    if exemplar.trace_id:
+        made["trace_id"] = f"{exemplar.trace_id:032x}"
+    if exemplar.span_id:
+        made["span_id"] = f"{exemplar.span_id:016x}"
     room = MAX_CHARACTERS - sum([len(name) + len(text) for name, text in made.items()])
     for name, text in label_texts(exemplar.attributes).items():
         size = len(name) + len(text)
-        if text and size <= room and name not in _IDS:
+        if text and size <= room and name not in made:
             made[name] = text.replace('"', "'")
             room -= size
     return made

@@ -61,6 +61,10 @@ _PER = {
     "a": "year",
 }
 
+# The way back: of several codes the first, of several divisors the last, which are UCUM's own.
+_CODES = {words: code for code, words in reversed(_WORDS.items()) if words}
+_DIVISORS = {word: code for code, word in _PER.items()}
+
 
 def unit_words(unit: str) -> str:
     """Return a UCUM unit as words: "s" is "seconds", "By/s" is "bytes_per_second", "1" and "{request}" are "".
@@ -76,6 +80,16 @@ def unit_words(unit: str) -> str:
         per = f"per_{divisor}"
         words = f"{words}_{per}" if words else per
     return words
+
+
+def unit_of(words: str) -> str:
+    """Return the UCUM unit whose words these are, "By/s" for "bytes_per_second". Words that are of no unit stay as they are."""
+    many, per, one = words.partition("per_")
+    many = many.rstrip("_")
+    code = _CODES.get(many, many)
+    if per:
+        code = f"{code}/{_DIVISORS.get(one, one)}"
+    return code if unit_words(code) == words else words
 
 
 def family_name(name: str, words: str, is_counter: bool) -> str:
