@@ -34,6 +34,14 @@ DEVIATIONS = (
         "Data model, Sums: a monotonic delta is never negative; Resets and gaps",
     ),
     Deviation(
+        "zeros never touch the scale of an exponential histogram, there a collection after them may raise",
+        "Data model, Exponential histogram: zero count and scale",
+    ),
+    Deviation(
+        "a sum stays at the largest double, there it becomes infinite",
+        "Metrics SDK, Numerical limits handling: non-normal values do not cause errors, and never reach a sum",
+    ),
+    Deviation(
         "one stream for two views that say the same",
         "Metrics SDK, Duplicate instrument registration: data of identical instruments is aggregated together",
     ),

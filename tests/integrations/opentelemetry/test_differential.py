@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from collections import Counter as Multiset
 from typing import Any
 
@@ -27,6 +28,7 @@ KINDS = {
     "observable_up_down_counter": sdk.ObservableUpDownCounter,
     "observable_gauge": sdk.ObservableGauge,
 }
+FLOAT_MAX = sys.float_info.max
 VERBS = {"counter": "add", "up_down_counter": "add", "gauge": "set", "histogram": "record"}
 
 values = st.one_of(
@@ -217,7 +219,7 @@ class Number:
     """A number that equals another where they differ by what adding up in another order makes."""
 
     def __init__(self, value: float) -> None:
-        self.value = value
+        self.value = max(-FLOAT_MAX, min(FLOAT_MAX, value))  # DEVIATIONS: there a sum may become infinite
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Number) and (
@@ -286,7 +288,12 @@ def test_two_readers_get_the_same_from_both_providers(
         try:
             last = [("collect", which, None, None) for which in (0, 1, 0, 1)]
             for operation in [*operations, *last]:
-                found, expected = ours.do(*operation), theirs.do(*operation)
+                found = ours.do(*operation)
+                try:
+                    expected = theirs.do(*operation)
+                except Exception as error:
+                    assert str(error) == "Incorrect merge scale"  # DEVIATIONS: zeros, then another value
+                    return
                 if expected is not None:
                     assert without_doubles(found or []) == without_doubles(expected)
         finally:
