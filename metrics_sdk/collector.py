@@ -183,9 +183,9 @@ class Collector:
 
     def _deltas(self, table: Table, now: float, sent: Sent) -> list[Point]:
         self._cut(table)
-        gone = [series for series in table.expired if self.holds(series)]
+        gone = [series for series in list(table.expired) if self.holds(series)]
         points = []
-        listed = list({**dict.fromkeys(table.series.values()), **dict.fromkeys(gone)})
+        listed = list(dict.fromkeys([*table.series.values(), *gone]))
         for alike in in_slices(together(listed, table.twins or bool(gone)), looking_every=_CUT_TOGETHER):
             parts: list[Aggregate] = []
             for series in alike:
@@ -241,8 +241,9 @@ class Sent:
 def cumulative(table: Table, now: float) -> list[Point]:
     """Return the totals of the series of a table."""
     if table.description.kind.observable and table.stream.aggregation == "sum":
+        since = max(table.created, table.scope.began)
         return [
-            Point(series.attributes, series.observed_total(), table.created, now, exemplars_of([series], table.created))
+            Point(series.attributes, series.observed_total(), since, now, exemplars_of([series], since))
             for series in in_slices(table.listed())
         ]
     extremes = table.stream.extremes

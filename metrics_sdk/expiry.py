@@ -101,7 +101,7 @@ class Expiry:
         collectors = [one for one in self._collectors() if one.takes(first, table)]
         if collectors:
             # What nobody acknowledges is held: as much again as there are series, then they stay until somebody does.
-            held = len([one for one in table.expired if any([collector.holds(one) for collector in collectors])])
+            held = len([one for one in list(table.expired) if any([collector.holds(one) for collector in collectors])])
             chosen = chosen[: max(0, table.stream.limit - held)]
         gone = False
         for series in in_slices(chosen):

@@ -582,7 +582,6 @@ class MetricsSDK:
         self._points.forked()
         self._flusher.reset()
         self._callbacks.reset()
-        self.streams.forked()
         self._expiry.forked()
         for collector in list(self._collectors):
             collector.forked()

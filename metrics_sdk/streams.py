@@ -46,12 +46,6 @@ class Streams:
         self._chosen: dict[tuple[Table, Wishes | None], list[Table]] = {}
         self._names: dict[str, list[Table]] | None = None
 
-    def forked(self) -> None:
-        """Begin anew in a forked child: what is observed there is not the parent's stream."""
-        now = self._clock.time()
-        for table in self.all_tables():
-            table.created = now
-
     # ---- making -------------------------------------------------------------------------------------------------
 
     def new_table(self, description: Description) -> Table:

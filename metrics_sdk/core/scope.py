@@ -52,6 +52,7 @@ class Scope:
         self.timer: Final = timer  # makes what Histogram.time() returns; it lives above the core
         self.generation: i64 = 1  # counts the forks that this process descends from
         self.epoch: i64 = 1  # the generation, or CLOSED
+        self.began = now()  # since when this process records
         self.running = False  # whether the flusher was started in this process
         self.window = 0.0  # start of the open window
         self.takes: i64 = 0
@@ -81,6 +82,7 @@ class Scope:
         off it. Only one thread exists at this moment.
         """
         self.generation += 1
+        self.began = self.now()
         if self.epoch != CLOSED:
             self.epoch = self.generation
         self.running = False

@@ -155,15 +155,17 @@ class Series:
     def current(self) -> State:
         """Return the state, an empty one if it is a forked parent's, or was inherited."""
         state = self.state
-        if state.generation != self.scope.generation or (state.heir is not None and state.heir.has_inherited(self, state)):
-            state = State(self.scope.generation, self.empty.fresh(), self.scope.now())
+        if state.generation != self.scope.generation:
+            return State(self.scope.generation, self.empty.fresh(), self.scope.began)
+        if state.heir is not None and state.heir.has_inherited(self, state):
+            return State(self.scope.generation, self.empty.fresh(), self.scope.now())
         return state
 
     def adopt(self) -> State:
         """Return the state for changing it in place, a new one after a fork. Compiled core only."""
         state = self.state
         if state.generation != self.scope.generation:
-            state = State(self.scope.generation, self.empty.fresh(), self.scope.now())
+            state = State(self.scope.generation, self.empty.fresh(), self.scope.began)
             self.state = state
         return state
 

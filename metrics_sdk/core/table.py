@@ -87,7 +87,7 @@ class Table:
         self.stands_for: Final = stands_for
         self.reason: Final = reason
         self.others: tuple[Table, ...] = ()  # the tables of the instrument's further streams; the first one has them
-        self.created = scope.now()
+        self.created: Final = scope.now()
         self.series: Final[dict[object, Series]] = {}
         self.expired: Final[dict[Series, float]] = {}  # when; kept while there may be windows of them
         self.remains: Series | None = None  # what expired series amount to
