@@ -1,9 +1,11 @@
-"""A real Prometheus scrapes the running demo."""
+"""A real Prometheus scrapes the running demo, and exemplars."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from metrics_sdk_prometheus import PrometheusEndpoint
+
+from metrics_sdk import Config, MetricsSDK
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 # The sample by which a family of each type is known.
@@ -56,23 +61,21 @@ def demo(tmp_path: Path) -> Iterator[str]:
         process.wait(20)
 
 
-@pytest.fixture
-def prometheus(tmp_path: Path, demo: str, prometheus_program: str) -> Iterator[str]:
-    """The URL of a Prometheus that scrapes the demo every second."""
-    import socket
-
+@contextlib.contextmanager
+def running(program: str, folder: Path, target: str, *flags: str) -> Iterator[str]:
+    """Run a Prometheus that scrapes the URL `target` every second; gives its own URL."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [{"job_name": "demo", "static_configs": [{"targets": [urllib.parse.urlsplit(demo).netloc]}]}],
+        "scrape_configs": [{"job_name": "demo", "static_configs": [{"targets": [urllib.parse.urlsplit(target).netloc]}]}],
     }
-    (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     process = subprocess.Popen(
         [
-            prometheus_program, f"--config.file={tmp_path / 'prometheus.yml'}", f"--storage.tsdb.path={tmp_path / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error",
+            program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", *flags,
         ],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
@@ -81,6 +84,13 @@ def prometheus(tmp_path: Path, demo: str, prometheus_program: str) -> Iterator[s
     finally:
         process.terminate()
         process.wait(20)
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, demo: str, prometheus_program: str) -> Iterator[str]:
+    """The URL of a Prometheus that scrapes the demo every second."""
+    with running(prometheus_program, tmp_path, demo) as url:
+        yield url
 
 
 def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
@@ -117,6 +127,32 @@ def test_prometheus_scrapes_the_demo_and_finds_every_instrument_with_its_type_an
     assert compared >= 5
     quantile = query(prometheus, "histogram_quantile(0.5, sum by (le) (http_server_duration_seconds_bucket))")
     assert 0 < float(quantile[0]["value"][1]) < 10
+
+
+@pytest.mark.slow
+def test_prometheus_stores_the_exemplars_of_counters_and_of_buckets(tmp_path: Path, prometheus_program: str) -> None:
+    sdk = MetricsSDK(Config(background=False, exemplar_filter="always_on"))
+    sdk.counter("orders").add(3)
+    latency = sdk.histogram("latency", boundaries=(1.0, 4.0))
+    for value in (0.5, 3.0, 7.0):
+        latency.record(value)
+
+    def stored(url: str) -> dict[str, float]:
+        asked = urllib.parse.urlencode(
+            {"query": '{__name__=~"orders_total|latency_bucket"}', "start": 0, "end": time.time() + 60}
+        )
+        answer = json.loads(get(f"{url}/api/v1/query_exemplars?{asked}"))
+        return {
+            series["seriesLabels"].get("le", "total"): float(exemplar["value"])
+            for series in answer.get("data", ())
+            for exemplar in series["exemplars"]
+        }
+
+    with PrometheusEndpoint(sdk, port=0) as endpoint:
+        with running(prometheus_program, tmp_path, endpoint.url, "--enable-feature=exemplar-storage") as url:
+            expected = {"total": 3.0, "1.0": 0.5, "4.0": 3.0, "+Inf": 7.0}
+            until(lambda: stored(url) == expected, "Prometheus stores the exemplars")
+    sdk.shutdown()
 
 
 @pytest.mark.slow
