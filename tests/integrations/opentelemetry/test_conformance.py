@@ -21,10 +21,7 @@ from opentelemetry.sdk.metrics import export, view
 from metrics_sdk import Config
 from metrics_sdk.clock import ManualClock
 
-DELTA = {
-    kind: export.AggregationTemporality.DELTA
-    for kind in (sdk.Counter, sdk.Histogram, sdk.ObservableCounter)
-}
+DELTA = dict.fromkeys((sdk.Counter, sdk.Histogram, sdk.ObservableCounter), export.AggregationTemporality.DELTA)
 
 
 class Side:

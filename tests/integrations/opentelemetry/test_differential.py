@@ -46,7 +46,10 @@ attribute = st.one_of(
     st.lists(st.sampled_from(["a", "b"]), max_size=2),
     st.tuples(st.integers(0, 2)),
 )
-attributes = st.one_of(st.none(), st.dictionaries(st.sampled_from(["method", "route", "code"]), attribute, max_size=3))
+attributes = st.one_of(  # most often the same ones, so that more happens to one series
+    st.sampled_from([None, {}, {"method": "GET"}, {"method": "GET", "route": "/"}]),
+    st.dictionaries(st.sampled_from(["method", "route", "code"]), attribute, max_size=3),
+)
 
 
 @st.composite
@@ -100,13 +103,18 @@ instruments = st.tuples(
 )
 operations = st.lists(
     st.one_of(
-        st.tuples(st.just("record"), st.integers(0, 4), values, attributes),
-        st.tuples(st.just("record"), st.integers(0, 4), values, attributes),
-        st.tuples(st.just("observe"), st.integers(0, 4), st.lists(st.tuples(values, attributes), max_size=3), st.none()),
+        st.tuples(st.just("record"), st.integers(0, 2), values, attributes),
+        st.tuples(st.just("record"), st.integers(0, 2), values, attributes),
+        st.tuples(st.just("observe"), st.integers(0, 2), st.lists(st.tuples(values, attributes), max_size=3), st.none()),
+        st.tuples(
+            st.just("observe"), st.integers(0, 2), st.lists(st.tuples(st.integers(0, 9), attributes), max_size=2), st.none()
+        ),
+        st.tuples(st.just("collect"), st.integers(0, 1), st.none(), st.none()),
         st.tuples(st.just("collect"), st.integers(0, 1), st.none(), st.none()),
         st.tuples(st.just("create"), instruments, st.none(), st.none()),
     ),
-    max_size=30,
+    min_size=5,
+    max_size=40,
 )
 
 
@@ -188,17 +196,18 @@ def normalised(data: Any, histograms: set[str]) -> list[Any]:
         for metric in scope.metrics:
             kind = type(metric.data).__name__
             temporality = getattr(metric.data, "aggregation_temporality", None)
-            points = sorted([point(one, kind) for one in metric.data.data_points], key=repr)
+            only_grows = kind == "Sum" and metric.data.is_monotonic
+            points = sorted([point(one, kind, only_grows) for one in metric.data.data_points], key=repr)
             told = (scope.scope.name, scope.scope.version, metric.name.lower(), metric.unit, metric.description)
             found.append((*told, kind, temporality and temporality.name, points))
     return sorted(found, key=repr)
 
 
-def point(one: Any, kind: str) -> Any:
+def point(one: Any, kind: str, only_grows: bool) -> Any:
     given = tuple(sorted([(key, tagged(value)) for key, value in dict(one.attributes or {}).items()]))
     assert one.exemplars == []
     if kind in ("Sum", "Gauge"):
-        return given, Number(one.value)
+        return given, Number(one.value) if one.value >= 0 or not only_grows else Anew()
     extremes = tuple([None if x is None or math.isinf(x) else Number(x) for x in (one.min, one.max)])
     if kind == "Histogram":
         return given, one.count, Number(one.sum), extremes, tuple(one.bucket_counts), tuple(one.explicit_bounds)
@@ -228,6 +237,16 @@ class Number:
 
     def __repr__(self) -> str:
         return f"{float(self.value):.4e}"
+
+
+class Anew(Number):
+    """DEVIATIONS: a negative delta of theirs, of a total that fell; ours is what there is since."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Number) and not isinstance(other, Anew) and other.value >= 0
 
 
 class Buckets:
@@ -265,14 +284,14 @@ def without_doubles(found: list[Any]) -> list[Any]:
     return made
 
 
-EXAMPLES = int(os.environ.get("METRICS_SDK_EXAMPLES", "150"))
+EXAMPLES = int(os.environ.get("METRICS_SDK_EXAMPLES", "300"))
 
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), derandomize="CI" in os.environ)
 @given(
     st.lists(views, max_size=3),
     st.tuples(readers, readers),
-    st.lists(instruments, min_size=1, max_size=4),
+    st.lists(instruments, min_size=1, max_size=3),
     operations,
 )
 def test_two_readers_get_the_same_from_both_providers(
@@ -292,7 +311,8 @@ def test_two_readers_get_the_same_from_both_providers(
                 try:
                     expected = theirs.do(*operation)
                 except Exception as error:
-                    assert str(error) == "Incorrect merge scale"  # DEVIATIONS: zeros, then another value
+                    if str(error) != "Incorrect merge scale":  # DEVIATIONS: zeros, then another value
+                        raise
                     return
                 if expected is not None:
                     assert without_doubles(found or []) == without_doubles(expected)

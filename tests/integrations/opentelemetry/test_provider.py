@@ -15,7 +15,7 @@ from opentelemetry.sdk import metrics as sdk
 from opentelemetry.sdk.metrics import export, view
 from opentelemetry.sdk.resources import Resource
 
-from metrics_sdk import Aggregation, Config, ConfigurationError, Export, MetricsSDK, View
+from metrics_sdk import Aggregation, Config, ConfigurationError, Export, View
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.exporters import MemoryExporter
 
