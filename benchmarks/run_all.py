@@ -30,6 +30,7 @@ PROGRAMS = (
     "query",
     "history",
     "host",
+    "opentelemetry_api",
 )
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 
