@@ -45,4 +45,16 @@ DEVIATIONS = (
         "one stream for two views that say the same",
         "Metrics SDK, Duplicate instrument registration: data of identical instruments is aggregated together",
     ),
+    Deviation(
+        "a cumulative point keeps its exemplars while nothing new comes, there they are gone with the first collection",
+        "Metrics SDK, ExemplarReservoir: exemplars abide by the temporality of the point that they are reported with",
+    ),
+    Deviation(
+        "zeros can be exemplars of an exponential histogram, there they never are",
+        "Metrics SDK, ExemplarFilter, TraceBased: measurements in the context of a sampled span are eligible",
+    ),
+    Deviation(
+        'sums, extremes and boundaries of histograms are floats (Prometheus: le="1.0"), there integers stay integers',
+        "Data model, Histogram, as in metrics.proto: sum, min, max and explicit_bounds are doubles",
+    ),
 )
