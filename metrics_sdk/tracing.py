@@ -21,7 +21,7 @@ def sampler(chosen: ExemplarFilter, now: Callable[[], float]) -> Sampler | None:
         return Sampler(True, lambda: None, lambda _: (0, 0, False), now) if chosen == "always_on" else None
 
     def span(given: Any) -> tuple[int, int, bool]:
-        found = trace.get_current_span(given or None).get_span_context()
+        found = trace.get_current_span(given).get_span_context()
         return (found.trace_id, found.span_id, bool(found.trace_flags & 1)) if found.is_valid else (0, 0, False)
 
     # The variable itself, where it is one as usual: a call of C instead of two of Python. An empty context has no span.

@@ -33,6 +33,15 @@ from metrics_sdk.exporters import MemoryExporter
         ("health_report_interval_seconds", -5, "positive number of seconds"),
         ("shutdown_timeout_seconds", float("inf"), "positive number of seconds"),
         ("exporters", "console", "must be a list of exporters"),
+        ("views", "c", "must be a list of View objects, not 'c'"),
+        ("views", ["c"], "must be a list of View objects"),
+        ("producers", [object()], "objects with a method produce"),
+        ("producers", object(), "objects with a method produce"),
+        ("histogram_aggregation", "summary", "'summary'"),
+        ("exemplar_filter", "sometimes", "'sometimes'"),
+        ("max_series", 0, "whole number of at least 1"),
+        ("series_ttl_seconds", 0, "positive number of seconds"),
+        ("series_ttl_seconds", float("inf"), "positive number of seconds"),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_name(field: str, value: Any, message: str) -> None:
@@ -44,6 +53,11 @@ def test_an_impossible_value_is_refused_with_its_name(field: str, value: Any, me
 def test_an_export_is_checked_as_well(field: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=rf"Export\.{field}"):
         Export(MemoryExporter(), **{field: value})
+
+
+def test_a_temporality_that_is_none_is_refused_with_an_export() -> None:
+    with pytest.raises(ConfigurationError, match="temporality must be"):
+        Export(MemoryExporter(), temporality="deltas")  # type: ignore[arg-type]
 
 
 def test_a_configuration_is_frozen_and_its_resource_a_copy() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from metrics_sdk import Config, ConfigurationError, Export, MetricsSDK, Snapshot
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.exporters import MemoryExporter
-from metrics_sdk.exporting import Cumulative, ExportWorker, Job
+from metrics_sdk.exporting import Cumulative, Deltas, ExportWorker, Job
 from metrics_sdk.faults import Faults
 
 
@@ -197,3 +198,155 @@ def test_what_is_no_exporter_raises_at_configuration(not_an_exporter: Any) -> No
     if not_an_exporter is not MemoryExporter:
         with pytest.raises(ConfigurationError, match="export"):
             Config(exporters=[not_an_exporter])
+
+
+# ---- deltas ---------------------------------------------------------------------------------------------------------
+
+
+class Adding:
+    """Adds up the deltas that it is given; every export that `fails` says so of does not arrive."""
+
+    def __init__(self, fails: Callable[[int], bool]) -> None:
+        self.fails = fails
+        self.calls = 0
+        self.sums: dict[Any, float] = {}
+        self.buckets: dict[Any, int] = {}
+        self.at_once = threading.Lock()
+
+    def export(self, snapshot: Snapshot, timeout: float) -> None:
+        assert self.at_once.acquire(blocking=False), "two exports at once"
+        try:
+            self.calls += 1
+            if self.fails(self.calls):
+                raise OSError("down")
+            for metric in snapshot.metrics:
+                for point in metric.points if metric.temporality == "delta" else ():
+                    value: Any = point.value
+                    if metric.kind == "histogram":
+                        for bucket, count in enumerate(value.bucket_counts):
+                            self.buckets[bucket] = self.buckets.get(bucket, 0) + count
+                    else:
+                        self.sums[point.attributes] = self.sums.get(point.attributes, 0) + value
+        finally:
+            self.at_once.release()
+
+    def shutdown(self) -> None:
+        pass
+
+
+def test_deltas_are_exact_with_an_exporter_that_fails_now_and_then() -> None:
+    adding = Adding(lambda call: call % 3 != 0)
+    sdk = MetricsSDK(Config(background=False, clock=ManualClock(), exporters=[Export(adding, temporality="delta")]))
+    counter, histogram = sdk.counter("c"), sdk.histogram("h", boundaries=[10])
+    arrived = 0
+    for number in range(30):
+        counter.add(number, {"k": number % 2})
+        histogram.record(number)
+        arrived += sdk.flush()
+    assert (10, {(("k", 0),): 210, (("k", 1),): 225}, {0: 11, 1: 19}) == (arrived, adding.sums, adding.buckets)
+    assert 435 == sdk.query("c").sum
+    health = sdk.health().exporters["Adding"]
+    assert (10, 20, 60, 0) == (health.exports, health.failures, health.acknowledged, health.unacknowledged)
+
+
+def test_two_readers_of_deltas_do_not_disturb_each_other() -> None:
+    good, bad = Adding(lambda call: False), Adding(lambda call: call < 5)
+    exports = [Export(one, temporality="delta") for one in (good, bad)]
+    sdk = MetricsSDK(Config(background=False, exporters=[*exports, MemoryExporter()]))
+    for number in range(5):
+        sdk.counter("c").add(number)
+        assert sdk.flush() is (number == 4)
+        assert {(): sum(range(number + 1))} == good.sums
+    assert good.sums == bad.sums
+
+
+def test_a_snapshot_that_is_superseded_doubles_and_loses_nothing() -> None:
+    adding = Adding(lambda call: False)
+    clock = ManualClock()
+    sdk = MetricsSDK(Config(background=False, clock=clock))
+    collector = sdk.collector("delta")
+    worker = ExportWorker(Export(adding, queue_size=2), clock, Faults(clock))
+    contents = []
+    for number in (1, 2, 4, 8):
+        sdk.counter("c").add(number)
+        sdk.flush()
+        contents.append(Deltas(collector, lambda: sdk.frozen(collector)))
+        worker.submit(Job(contents[-1], 0))
+    assert 2 == worker.health(0).superseded
+    while worker._jobs:
+        worker._step()
+    assert {(): 15} == adding.sums
+    for content in contents:  # what was let go, and what was delivered, once more
+        worker.run_inline(Job(content, 0))
+    assert {(): 15} == adding.sums
+
+
+@pytest.mark.slow
+def test_deltas_are_exact_in_the_background_with_an_exporter_that_fails_now_and_then() -> None:
+    adding = Adding(lambda call: call % 3 == 1)
+    sdk = MetricsSDK(
+        Config(exporters=[Export(adding, temporality="delta", interval_seconds=0.005)], flush_interval_seconds=0.005)
+    )
+    counter = sdk.counter("c")
+
+    def record() -> None:
+        for number in range(5000):
+            counter.add(1, {"k": number % 5})
+
+    threads = [threading.Thread(target=record) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            sdk.flush(1)
+            thread.join(0.001)
+    for _ in range(20):  # two out of three arrive
+        if sdk.flush(5):
+            break
+    adding.fails = lambda call: False
+    assert {(("k", key),): 4000 for key in range(5)} == adding.sums
+    assert sdk.shutdown()
+    assert {(("k", key),): 4000 for key in range(5)} == adding.sums
+
+
+def test_threads_that_flush_without_a_background_send_each_delta_once() -> None:
+    adding = Adding(lambda call: call % 4 == 1)
+    sdk = MetricsSDK(Config(background=False, exporters=[Export(adding, temporality="delta")]))
+    counter = sdk.counter("c")
+
+    def record() -> None:
+        for _ in range(50):
+            counter.add(1)
+            sdk.flush()
+
+    threads = [threading.Thread(target=record) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while not sdk.flush():
+        pass
+    assert {(): 200} == adding.sums
+
+
+def test_an_exporter_that_flushes_inline_is_not_called_again_from_within() -> None:
+    class Flushing(Adding):
+        def export(self, snapshot: Snapshot, timeout: float) -> None:
+            assert not sdk.flush(1)
+            super().export(snapshot, timeout)
+
+    flushing = Flushing(lambda call: False)
+    sdk = MetricsSDK(Config(background=False, exporters=[Export(flushing, temporality="delta")]))
+    sdk.counter("c").add(1)
+    assert sdk.flush()
+    assert (1, {(): 1}) == (flushing.calls, flushing.sums)
+
+
+def test_a_shutdown_delivers_the_last_deltas() -> None:
+    adding = Adding(lambda call: False)
+    sdk = MetricsSDK(Config(exporters=[Export(adding, temporality="delta", interval_seconds=1000)]))
+    sdk.counter("c").add(3)
+    assert sdk.flush()
+    sdk.counter("c").add(4)
+    assert sdk.shutdown()
+    assert {(): 7} == adding.sums

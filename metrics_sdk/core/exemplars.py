@@ -11,6 +11,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat, final
 
+from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN
 from metrics_sdk.core.attributes import Pairs, raised_by_signal_handler
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.numbers import to_float
@@ -61,7 +62,7 @@ class Sampler:
             trace_id, span_id, sampled = self.span(context)
             if not sampled and not self.always:
                 return None
-            number = value if type(value) is int else to_float(value)
+            number: Any = value if type(value) is int and INT64_MIN <= value <= INT64_MAX else to_float(value)
             if number is None or number - number != 0.0 or number < least:
                 return None
             return Exemplar(number, self.now(), dropped, trace_id, span_id)
