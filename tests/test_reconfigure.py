@@ -151,20 +151,17 @@ def test_a_subscribers_windows_cannot_be_taken_away(sdk: MetricsSDK) -> None:
 @pytest.mark.slow
 def test_the_flusher_and_the_exporters_hear_of_new_intervals_at_once(run_python: Callable[..., str]) -> None:
     program = """
-import time
+import threading
 from metrics_sdk import Config, Export, MetricsSDK
 class Exporter:
-    def __init__(self): self.count = 0
-    def export(self, snapshot, timeout): self.count += 1
+    def __init__(self): self.exports = threading.Semaphore(0)
+    def export(self, snapshot, timeout): self.exports.release()
     def shutdown(self): pass
 exporter = Exporter()
 sdk = MetricsSDK(Config(flush_interval_seconds=3600, exporters=[Export(exporter, interval_seconds=3600)], resolutions=[]))
 sdk.counter("c").add(1)
 sdk.reconfigure(flush_interval_seconds=0.01, exporters=[Export(exporter, interval_seconds=0.01)])
-end = time.monotonic() + 20
-while exporter.count < 5 and time.monotonic() < end:
-    time.sleep(0.01)
-print(exporter.count >= 5, sdk.health().flushes >= 5)
+print(all([exporter.exports.acquire(timeout=20) for _ in range(5)]), sdk.health().flushes >= 5)
 sdk.shutdown()
 """
     assert "True True\n" == run_python(program)

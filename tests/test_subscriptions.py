@@ -139,13 +139,10 @@ def callback(window):
 subscription = sdk.subscribe(callback)
 worker = sdk._exports.workers[0]
 sdk.counter("c").add(1)
-end = time.monotonic() + 20
-while (not seen or worker._running) and time.monotonic() < end:
-    time.sleep(0.01)
-print(len(seen), worker._running)
+print(worker._ended.wait(20), len(seen))
 sdk.shutdown()
 """
-    assert "1 False\n" == run_python(program)
+    assert "True 1\n" == run_python(program)
 
 
 def test_flush_and_exit_do_not_wait_for_a_callback_that_hangs(run_python: Callable[..., str]) -> None:
