@@ -27,18 +27,24 @@ def meter_provider() -> MeterProvider:
 
 
 def _reader(name: str) -> Any:
-    wanted = name
-    if name == "otlp":
-        protocol = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
-        wanted = "otlp_proto_http" if protocol == "http/protobuf" else "otlp_proto_grpc"
+    wanted = _otlp() if name == "otlp" else [name]
     try:
         from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
-        found = next(iter(entry_points(group="opentelemetry_metrics_exporter", name=wanted)))
-        made = found.load()()
-        return made if isinstance(made, MetricReader) else PeriodicExportingMetricReader(made)
-    except StopIteration:
-        logger.error("OTEL_METRICS_EXPORTER=%s is ignored: no package that is installed has the exporter %s", name, wanted)
+        for one in wanted:
+            for found in entry_points(group="opentelemetry_metrics_exporter", name=one):
+                made = found.load()()
+                return made if isinstance(made, MetricReader) else PeriodicExportingMetricReader(made)
+        shown = " or ".join(wanted)
+        logger.error("OTEL_METRICS_EXPORTER=%s is ignored: no package that is installed has the exporter %s", name, shown)
     except Exception:
         logger.exception("OTEL_METRICS_EXPORTER=%s is ignored: it cannot be used", name)
     return None
+
+
+def _otlp() -> list[str]:
+    """Return the names of the exporters for OTLP, by protocol. Where none is set, it is what is installed, first gRPC."""
+    protocol = os.environ.get("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL") or os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL")
+    if not protocol:
+        return ["otlp_proto_grpc", "otlp_proto_http"]
+    return ["otlp_proto_http" if protocol == "http/protobuf" else "otlp_proto_grpc"]
