@@ -83,6 +83,7 @@ class Expiry:
             if gone:
                 self._streams.renew_all(first)
         self._seen = seen
+        self._streams.recount()
 
     def _forget_unobserved(self) -> None:
         for first in self._streams.first_tables():

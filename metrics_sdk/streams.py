@@ -158,6 +158,10 @@ class Streams:
             known = self._refused.setdefault(published, made)
         return known
 
+    def recount(self) -> None:
+        """Count the series of all streams again: what comes and goes at once, or is interrupted, is counted roughly."""
+        self._scope.series = sum([len(table.series) for table in self.all_tables()])
+
     def retire(self, table: Table) -> None:
         """Give up an instrument's tables for others; their values become drops."""
         everything = [series for one in table.all() for series in list(one.series.values())]

@@ -369,8 +369,8 @@ class Series:
     def inherit(self, gone: Series, since: float) -> bool:
         """Take over what an idle series amounts to, and leave it empty since `since`; call it with its lock held.
 
-        False: it is in use again, and nothing has changed. Interpreted there are two stores, and after the first one this
-        state names the one that it includes, which counts no more from then on.
+        False: it is in use again, or the process has forked, and nothing has changed. Interpreted there are two stores, and
+        after the first one this state names the one that it includes, which counts no more from then on.
         """
         theirs = gone.current()
         mine = self.current()
@@ -384,7 +384,7 @@ class Series:
         named = (*unfinished, (gone, theirs))
         cells = gone.cell.parts()
         # Whoever records from here on is noticed by `table`; compiled, nothing below gives anybody else a turn.
-        if gone.table is None:
+        if gone.table is None or theirs.generation != mine.generation:  # used just now, or forked
             return False
         made = mine.successor()
         made.total = mine.total.copy()

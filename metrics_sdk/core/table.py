@@ -269,7 +269,9 @@ class Table:
 
     def known(self) -> list[Series]:
         """Return the series that there are, and those that there were."""
-        found = [*self.series.values(), *self.expired]
+        found = list(self.series.values())
+        if self.expired:  # one that is just leaving, or coming back, may be in both
+            found = list(dict.fromkeys([*found, *self.expired]))
         if self.remains is not None:
             found.append(self.remains)
         return found

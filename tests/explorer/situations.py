@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from schedules_explorer import Broken, Interleaving, Interrupt, LooksLikeOurs, elsewhere, interrupted, one_pause_each, traced
-from schedules_world import WINDOW_SECONDS, World
+from schedules_world import WINDOW_SECONDS, ExpiringWorld, World
 
 Operation = Callable[[], object]
 Situation = Callable[[Any], tuple[World, Operation]]
@@ -184,6 +184,57 @@ def record_with_other_keys_than_before(core: Any) -> tuple[World, Operation]:
     return world, partial(world.operate, A)
 
 
+# ---- series that expire ---------------------------------------------------------------------------------------------
+
+
+def first_cut(core: Any) -> tuple[World, Operation]:
+    world = ExpiringWorld(core)
+    return world, world.cut
+
+
+def later_cut(core: Any) -> tuple[World, Operation]:
+    world = ExpiringWorld(core)
+    world.cut()
+    world.add({"k": 1})
+    world.drain()
+    return world, world.cut
+
+
+def cut_of_another_reader(core: Any) -> tuple[World, Operation]:
+    world, operation = later_cut(core)
+    assert isinstance(world, ExpiringWorld)
+    world.table.cutters.append("another reader")
+    world.leaving.cut(1, {})
+    return world, operation
+
+
+def first_expiry(core: Any) -> tuple[World, Operation]:
+    world = ExpiringWorld(core)
+    return world, world.expire
+
+
+def later_expiry(core: Any) -> tuple[World, Operation]:
+    """There is something that remains of earlier series, one of which has come back."""
+    world = ExpiringWorld(core)
+    world.expire()
+    world.add({"k": 1})
+    world.drain()
+    return world, world.expire
+
+
+def expiry_of_shards(core: Any) -> tuple[World, Operation]:
+    world = ExpiringWorld(core, shards=3)
+    elsewhere(partial(world.add, {"k": 1}))
+    world.drain()
+    return world, world.expire
+
+
+def record_into_what_has_expired(core: Any) -> tuple[World, Operation]:
+    world = ExpiringWorld(core)
+    world.expire()
+    return world, partial(world.add, {"k": 1})
+
+
 # ---- what happens in the middle -------------------------------------------------------------------------------------
 
 
@@ -195,11 +246,44 @@ def an_error_like_ours(world: World) -> None:
     raise LooksLikeOurs
 
 
-RAISING = (an_exception, an_error_like_ours)
+def a_record_into_it_and_an_exception(world: World) -> None:
+    world.add({"k": 1})
+    raise Interrupt
+
+
+RAISING = (an_exception, an_error_like_ours, a_record_into_it_and_an_exception)
 
 
 def a_record(world: World) -> None:
     world.add()
+
+
+def a_record_into_it(world: World) -> None:
+    world.add({"k": 1})
+
+
+def a_record_into_it_and_a_drain(world: World) -> None:
+    world.add({"k": 1})
+    world.drain()
+
+
+def records_into_it_elsewhere(world: World) -> None:
+    for add in (partial(world.add, {"k": 1}), world.add_anew if isinstance(world, ExpiringWorld) else world.add):
+        elsewhere(add)
+        elsewhere(world.drain)
+
+
+def a_record_into_its_successor(world: World) -> None:
+    assert isinstance(world, ExpiringWorld)
+    elsewhere(world.add_anew)
+
+
+def a_try_to_expire_it_elsewhere(world: World) -> None:
+    """The lock keeps it out."""
+    assert isinstance(world, ExpiringWorld)
+    world.drain()
+    if not world.leaving.lock._is_owned():
+        elsewhere(world.expire)
 
 
 def many_records(world: World) -> None:

@@ -20,22 +20,34 @@ from schedules_situations import (
     a_fork_on_another_thread,
     a_reader,
     a_record,
+    a_record_into_it,
+    a_record_into_it_and_a_drain,
+    a_record_into_it_and_an_exception,
+    a_record_into_its_successor,
     a_take_and_a_first_record,
     a_take_and_a_record_that_takes,
+    a_try_to_expire_it_elsewhere,
     an_error_like_ours,
     an_exception,
+    cut_of_another_reader,
     drain,
     drain_of_shards,
     drain_that_closes_a_window,
     drain_that_opens_a_window,
     drains_and_a_record_at_the_cap,
     drop,
+    expiry_of_shards,
+    first_cut,
+    first_expiry,
     first_record,
     interleave,
+    later_cut,
+    later_expiry,
     many_records,
     next_record,
     record_after_shutdown,
     record_into_a_shard,
+    record_into_what_has_expired,
     record_of_another_type,
     record_that_takes,
     record_that_takes_drops_too,
@@ -44,6 +56,7 @@ from schedules_situations import (
     record_with_other_keys_than_before,
     records_and_a_drain_elsewhere,
     records_elsewhere,
+    records_into_it_elsewhere,
     records_with_other_attributes,
     records_with_other_attributes_elsewhere,
     take,
@@ -219,6 +232,44 @@ def test_a_reader_finds_every_value_in_one_window_while_it_closes(core: Any) -> 
 @pytest.mark.slow
 def test_an_exception_while_a_window_closes_loses_no_value_of_it(core: Any) -> None:
     assert walk(core, [drain_that_closes_a_window], [an_exception]) > 80
+
+
+# ---- series that expire, and what readers of deltas cut --------------------------------------------------------------
+
+CUTS = [first_cut, later_cut, cut_of_another_reader]
+EXPIRIES = [first_expiry, later_expiry, expiry_of_shards]
+
+
+@pytest.mark.slow
+def test_an_exception_in_a_cut_loses_nothing_and_tells_nothing_twice(core: Any) -> None:
+    assert walk(core, CUTS, [an_exception]) > 20
+
+
+@pytest.mark.slow
+def test_an_exception_in_an_expiry_leaves_the_series_as_it_was_or_gone(core: Any) -> None:
+    assert walk(core, EXPIRIES, [an_exception]) > 60
+
+
+@pytest.mark.slow
+def test_a_record_or_a_drain_in_the_middle_of_a_cut_or_an_expiry_loses_nothing(core: Any) -> None:
+    actions = [a_record_into_it, a_record_into_it_and_a_drain, records_into_it_elsewhere, a_record_into_its_successor]
+    assert walk(core, [*CUTS, *EXPIRIES], actions) > 6000
+
+
+@pytest.mark.slow
+def test_a_handler_that_records_and_raises_in_a_cut_or_an_expiry_loses_nothing(core: Any) -> None:
+    assert walk(core, [*CUTS, *EXPIRIES], [a_record_into_it_and_an_exception]) > 80
+
+
+@pytest.mark.slow
+def test_a_fork_in_the_middle_of_a_cut_or_an_expiry_leaves_the_parents_values_to_the_parent(core: Any) -> None:
+    assert walk(core, [*CUTS, *EXPIRIES], [a_fork]) > 100
+
+
+@pytest.mark.slow
+def test_a_value_for_what_has_expired_is_there_whoever_records_and_expires_meanwhile(core: Any) -> None:
+    actions = [a_record_into_it_and_a_drain, records_into_it_elsewhere, a_try_to_expire_it_elsewhere]
+    assert walk(core, [record_into_what_has_expired], actions) > 300
 
 
 # ---- finding the series ---------------------------------------------------------------------------------------------

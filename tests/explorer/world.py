@@ -281,3 +281,85 @@ class World:
 
 def _pairs(attributes: dict[str, Any] | None) -> Pairs:
     return tuple(sorted((attributes or {}).items()))
+
+
+class ExpiringWorld(World):
+    """A series that may expire beside the one without attributes, and a reader of deltas, which holds what it has cut."""
+
+    PAIRS: Pairs = (("k", 1),)
+
+    def __init__(self, core: Any, **given: Any) -> None:
+        super().__init__(core, **given)
+        self.held: dict[Any, list[Any]] = {}
+        self.table.cutters.append("a reader")
+        for _ in range(3):
+            self.add({"k": 1})
+        self.drain()
+        self.leaving = self.table.find(self.PAIRS)
+
+    def cut(self, series: Any = None) -> None:
+        """Let the reader cut a series, as it does when it collects."""
+        one = self.leaving if series is None else series
+        self.core.exclusion.exclusively(one.lock, lambda: one.cut(0, self.held), 1.0)
+
+    def expire(self) -> None:
+        """Let the series expire if it is idle, as the flusher does."""
+        held = self.held  # a fork in the middle begins another one
+
+        def work() -> None:
+            self.leaving.cut(0, held)
+            self.table.expire(self.leaving)
+
+        self.core.exclusion.exclusively(self.leaving.lock, work, 1.0)
+
+    def add_anew(self) -> None:
+        """Record the next value after looking its series up anew."""
+        self.instrument.redirect(self.table)
+        self.add({"k": 1})
+
+    def fork(self, goes_on: bool) -> None:
+        """Become the child, where the reader begins anew."""
+        super().fork(goes_on)
+        self.held = {}
+
+    def ended(self, error: BaseException | None) -> None:
+        """The operation is over. It was no record, so nothing may be missing."""
+        super().ended(error)
+        self.uncertain = 0
+
+    def check(self) -> None:
+        """Raise Broken unless every value is there once, for queries and for the reader: now, and when all is done again."""
+        self._check_locks()
+        self._check_values()
+        self.expire()
+        self._check_values()
+        self.drain()
+        self._check_values()
+        for series in self._all():
+            self.cut(series)
+        told = [value for parts in self.held.values() for part in parts for value in part.values]
+        self._compare_all("told", told)
+        self.add({"k": 1})
+        self.drain()
+        self._check_values()
+
+    def _check_values(self) -> None:
+        known = self.table.known()
+        if len(known) != len(set(map(id, known))):
+            raise Broken("a series is there and has expired")
+        merged = [value for series in known for value in series.total().values]
+        pending = [value for values in self._pending().values() for value in values]
+        self._compare_all("there", merged + pending)
+        account = self.account(*known)
+        if (account.merged, account.pending) != (len(merged), len(pending)):
+            raise Broken(
+                f"{account.merged} and {account.pending} are said to be merged and pending, {merged} and {pending} are"
+            )
+
+    def _compare_all(self, what: str, found: list[Any]) -> None:
+        given = [value for values in self.given.values() for value in values]
+        lost, alien = Counter(given) - Counter(found), Counter(found) - Counter(given)
+        if lost:
+            raise Broken(f"lost: {sorted(lost)} of {given} are not {what}")
+        if alien:
+            raise Broken(f"doubled: {sorted(alien)} are {what} too often, given was {given}")
