@@ -217,7 +217,11 @@ def test_our_distro_sends_otlp_where_no_exporter_is_named_by_what_is_installed_f
     monkeypatch.setenv("OTEL_LOGS_EXPORTER", "none")
     monkeypatch.setenv("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "*")
     monkeypatch.setenv("OTEL_SERVICE_NAME", "checkout")
-    assert "" == instrumented(SELLING).stdout
+    counting = """
+    import threading
+    print([thread.name for thread in threading.enumerate() if "MetricReader" in thread.name])
+    """
+    assert "['OtelPeriodicExportingMetricReader']\n" == instrumented(SELLING + counting).stdout  # opentelemetry-sdk has none
     (request,) = requests
     (resource,) = request.resource_metrics
     told = {one.key: one.value.string_value for one in resource.resource.attributes}
