@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from metrics_sdk.clock import Clock
 from metrics_sdk.collector import exemplars_of
@@ -18,7 +20,10 @@ from metrics_sdk.slices import in_slices
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.streams import Streams
 
+T = TypeVar("T")
+
 _SELECTIONS = 64  # choices of attributes that are remembered for each instrument
+_TRIES = 100  # a sweep lets series go in slices of half a millisecond, so one of these hits upon a pause
 
 
 class Reader:
@@ -37,7 +42,8 @@ class Reader:
         """See `MetricsSDK.query`."""
         asked = self._interval(last, since, until)
         tables = self._tables(name)
-        return self._answer(tables[-1], self._fresh(tables, attributes, asked), asked)
+        self._refresh(tables, attributes, asked)
+        return _steady(tables, lambda: self._answer(tables[-1], self._live(tables, attributes), asked))
 
     def query_by(
         self,
@@ -52,10 +58,15 @@ class Reader:
         keys = checked_keys(keys)
         asked = self._interval(last, since, until)
         tables = self._tables(name)
-        groups: dict[Any, list[Series]] = {}
-        for series in self._fresh(tables, attributes, asked):
-            groups.setdefault(group_of(series.attributes, keys), []).append(series)
-        return Grouped({key: self._answer(tables[-1], chosen, asked) for key, chosen in groups.items()})
+        self._refresh(tables, attributes, asked)
+
+        def grouped() -> Grouped:
+            groups: dict[Any, list[Series]] = {}
+            for series in self._live(tables, attributes):
+                groups.setdefault(group_of(series.attributes, keys), []).append(series)
+            return Grouped({key: self._answer(tables[-1], chosen, asked) for key, chosen in groups.items()})
+
+        return _steady(tables, grouped)
 
     def query_all(
         self, last: Seconds | None, since: Time | None, until: Time | None
@@ -67,13 +78,16 @@ class Reader:
         answer: dict[str, dict[Pairs, Aggregate]] = {}
         for name in self._streams.names():
             tables = [table for table in self._streams.named(name) if asked is None or table.windowed]
-            alike: dict[Pairs, list[Series]] = {}
-            for table in tables:
-                for series in table.live(table.known()):
-                    alike.setdefault(series.attributes, []).append(series)
-            if alike:
-                answer[tables[-1].name] = {pairs: self._answer(tables[-1], chosen, asked) for pairs, chosen in alike.items()}
+            found = _steady(tables, partial(self._by_attributes, tables, asked))
+            if found:
+                answer[tables[-1].name] = found
         return answer
+
+    def _by_attributes(self, tables: list[Table], asked: tuple[float, float] | None) -> dict[Pairs, Aggregate]:
+        alike: dict[Pairs, list[Series]] = {}
+        for series in self._live(tables, None):
+            alike.setdefault(series.attributes, []).append(series)
+        return {pairs: self._answer(tables[-1], chosen, asked) for pairs, chosen in alike.items()}
 
     def _interval(self, last: Seconds | None, since: Time | None, until: Time | None) -> tuple[float, float] | None:
         asked = interval(self._clock.time(), last, since, until)
@@ -87,16 +101,19 @@ class Reader:
             raise unknown(name, self._streams.names())
         return tables
 
-    def _fresh(self, tables: list[Table], attributes: object, asked: object) -> Sequence[Series]:
-        """Return the series that are asked for and have values, with what was recorded until now."""
+    def _refresh(self, tables: list[Table], attributes: object, asked: object) -> None:
+        """Merge what was recorded until now into the series that are asked for."""
         tags = tags_of(attributes)
         if asked is not None and not all([table.windowed for table in tables]):
             raise ValueError(f"{tables[-1].name!r} has no windows, as Config(without_windows=…) has it: only totals")
         if any([table.description.kind.observable for table in tables]):
             self._observe()
-        chosen = [self._matching(table, tags) for table in tables]
-        self._store.drain([series for some in chosen for series in some])
-        return [series for table, some in zip(tables, chosen, strict=True) for series in table.live(some)]
+        self._store.drain([series for table in tables for series in self._matching(table, tags)])
+
+    def _live(self, tables: list[Table], attributes: object) -> list[Series]:
+        """Return the series that are asked for and have values."""
+        tags = tags_of(attributes)
+        return [series for table in tables for series in table.live(self._matching(table, tags))]
 
     def _answer(self, table: Table, chosen: Sequence[Series], asked: tuple[float, float] | None) -> Aggregate:
         named = (table.name, table.kind.name, table.description.unit)
@@ -134,3 +151,14 @@ class Reader:
                 selections.clear()
             known = selections[tags] = (version, found)
         return known[1]
+
+
+def _steady(tables: Sequence[Table], read: Callable[[], T]) -> T:
+    """Return what `read` returns, read while no series expired: else what it amounts to could be seen twice, or not at all."""
+    for _ in range(_TRIES):
+        before = [table.version() for table in tables]
+        found = read()
+        if -1 not in before and before == [table.version() for table in tables]:
+            break
+        time.sleep(0)
+    return found

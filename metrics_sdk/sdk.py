@@ -395,9 +395,9 @@ class MetricsSDK:
         deadline = _monotonic() + timeout
         observed = self._observe(timeout)
         drained = self._store.drain(timeout=max(0.0, deadline - _monotonic())) and observed
+        self._tell_refused()  # also where nothing but drops has come, and no flusher runs
         if not self.config.background:
             self._store.age()
-            self._tell_refused()
             self._expiry.forget_unobserved()
             self._expiry.sweep()
         if self._scope.is_closed():

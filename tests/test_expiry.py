@@ -478,6 +478,39 @@ def test_threads_record_while_series_expire_all_the_time_and_every_value_is_coun
     check(sdk, expected)
 
 
+@pytest.mark.parametrize("asked", ["query", "query_by", "query_all"])
+def test_a_query_counts_a_series_that_expires_while_it_reads_once(monkeypatch: pytest.MonkeyPatch, asked: str) -> None:
+    from metrics_sdk import reader
+
+    sdk, clock = made()
+    for number in range(4):
+        sdk.counter("c").add(1, {"k": number})
+        if number < 2:
+            pass_time(sdk, clock)
+    clock.advance(TTL / 4)
+    sdk.flush()  # two have expired, and two are seen
+    clock.advance(TTL)
+    times = 0
+
+    def interrupted(chosen: Any) -> Any:
+        nonlocal times
+        for number, series in enumerate(chosen):
+            if number == 1 or len(chosen) == 1:
+                times += 1
+                sdk._expiry.sweep()
+            yield series
+
+    monkeypatch.setattr(reader, "in_slices", interrupted)
+    if asked == "query":
+        found = sdk.query("c").sum
+    elif asked == "query_by":
+        found = sum(one.sum for one in sdk.query_by("c", "k").values())
+    else:
+        found = sum(one.sum for one in sdk.query_all()["c"].values())
+    assert (4, 4) == (found, sdk.health().expired)
+    assert times >= 1
+
+
 def test_two_threads_do_not_forget_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     sdk, clock = made()
     for number in range(10):

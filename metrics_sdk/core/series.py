@@ -44,8 +44,7 @@ class State:
     core only), `points` tells the same of values with a time of their own (see `metrics_sdk.points`). `taps` is what has come
     since each of the readers that want that has cut the series last; a tap that is not there yet is everything. `handed` are
     the taps that were cut and are on their way to a reader, by slot. `inherited` is how many values the cells of series that
-    have expired had taken in. `heir` is the series that takes this state over: it counts no more once that one's state names
-    it.
+    have expired had taken in.
     """
 
     def __init__(self, generation: i64, total: Aggregate, created: float) -> None:
@@ -61,7 +60,6 @@ class State:
         self.taps: tuple[Any, ...] | None = None
         self.handed: tuple[Any, ...] = ()
         self.inherited: i64 = 0
-        self.heir: Series | None = None
 
     @property
     def merged(self) -> i64:
@@ -153,12 +151,10 @@ class Series:
         return total.total()
 
     def current(self) -> State:
-        """Return the state, an empty one if it is a forked parent's, or was inherited."""
+        """Return the state, an empty one if it is a forked parent's."""
         state = self.state
         if state.generation != self.scope.generation:
-            return State(self.scope.generation, self.empty.fresh(), self.scope.began)
-        if state.heir is not None and state.heir.has_inherited(self, state):
-            return State(self.scope.generation, self.empty.fresh(), self.scope.now())
+            state = State(self.scope.generation, self.empty.fresh(), self.scope.began)
         return state
 
     def adopt(self) -> State:
@@ -369,8 +365,8 @@ class Series:
     def inherit(self, gone: Series, since: float) -> bool:
         """Take over what an idle series amounts to, and leave it empty since `since`; call it with its lock held.
 
-        False: it is in use again, or the process has forked, and nothing has changed. Interpreted there are two stores, and
-        after the first one this state names the one that it includes, which counts no more from then on.
+        False: it is in use again, or the process has forked, and nothing has changed. Else two stores make the change, and no
+        call is between them: nothing can interrupt it there.
         """
         theirs = gone.current()
         mine = self.current()
@@ -380,8 +376,6 @@ class Series:
             points += theirs.points.count
             left.points = MergedPoints(0, theirs.points.batches)
         merged = MergedPoints(points, ())
-        unfinished = tuple([one for one in mine.batches if one[0].state is one[1]])
-        named = (*unfinished, (gone, theirs))
         cells = gone.cell.parts()
         # Whoever records from here on is noticed by `table`; compiled, nothing below gives anybody else a turn.
         if gone.table is None or theirs.generation != mine.generation:  # used just now, or forked
@@ -392,22 +386,15 @@ class Series:
         for reason in range(len(theirs.drops)):
             if theirs.drops[reason]:
                 made.drop(reason, theirs.drops[reason])
-        made.batches = named
         made.points = merged
-        theirs.heir = self
         self.state = made
         gone.state = left
-        made.batches = unfinished
         for cell in cells:
             made.inherited += cell.settle()
         if gone.reservoir is not None:
             gone.reservoir.clear()
         self.scope.observed.pop(gone, None)
         return True
-
-    def has_inherited(self, gone: Series, state: State) -> bool:
-        """Tell whether a state of another series is part of this one's."""
-        return any([one[0] is gone and one[1] is state for one in self.current().batches])
 
     def total(self) -> Aggregate:
         """Return a copy of everything merged so far."""

@@ -99,6 +99,7 @@ class Table:
         self.cutters: Final[list[Any]] = []
         self.twins = False  # whether a series has come back beside another one with its attributes
         self.leavings = 0  # how many series have expired, or come back
+        self.moving = False  # whether what one amounts to is on its way to `remains`
         self.overflowed = False  # whether the overflow series was needed
 
     @property
@@ -217,9 +218,13 @@ class Table:
         if not series.is_idle([slot for slot, one in enumerate(self.cutters) if one is not None]):
             series.table = None
             return False
-        if not remains.inherit(series, now):
-            return False
-        self.leavings += 1
+        try:
+            self.moving = True
+            if not remains.inherit(series, now):
+                return False
+            self.leavings += 1
+        finally:
+            self.moving = False
         self.expired[series] = now
         if self.series.pop(self._place(series), None) is not None:
             self.scope.series -= 1
@@ -238,6 +243,10 @@ class Table:
                 self.series[(key, id(series))] = series
                 self.twins = True
             self.scope.series += 1
+
+    def version(self) -> int:
+        """Return what is the same after reading all series as before if no series left meanwhile; -1 while one does."""
+        return -1 if self.moving else self.leavings
 
     def _place(self, series: Series) -> object:
         """Return the key that a series is listed under, if it is."""

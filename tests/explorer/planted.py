@@ -217,4 +217,58 @@ BUGS = (
         "test_a_child_starts_without_values_that_another_thread_was_draining",
         "the parent's",
     ),
+    Bug(
+        "an expiry has a call between its two stores",
+        (Edit("core.series", "        gone.state = left\n", "        len(cells)\n        gone.state = left\n"),),
+        "test_an_exception_in_an_expiry_leaves_the_series_as_it_was_or_gone",
+        "doubled",
+    ),
+    Bug(
+        "a series is emptied before the one that remains has its values",
+        (
+            Edit(
+                "core.series",
+                "        made = mine.successor()\n",
+                "        gone.state = left\n        made = mine.successor()\n",
+            ),
+        ),
+        "test_an_exception_in_an_expiry_leaves_the_series_as_it_was_or_gone",
+        "lost",
+    ),
+    Bug(
+        "who records into what has expired does not bring it back",
+        (Edit("core.append", "            self.series.table.restore(self.series)", "            pass"),),
+        "test_a_value_for_what_has_expired_is_there_whoever_records_and_expires_meanwhile",
+        "lost",
+    ),
+    Bug(
+        "an expiry does not look again whether its series was used",
+        (Edit("core.table", "        if series.table is None:  # it was used just now\n", "        if False:\n"),),
+        "test_a_record_or_a_drain_in_the_middle_of_a_cut_or_an_expiry_loses_nothing",
+        "lost",
+    ),
+    Bug(
+        "a forked child goes on with an expiry of the parent's",
+        (Edit("core.series", " or theirs.generation != mine.generation:", ":"),),
+        "test_a_fork_in_the_middle_of_a_cut_or_an_expiry_leaves_the_parents_values_to_the_parent",
+        "doubled",
+    ),
+    Bug(
+        "a cut that was interrupted is not finished",
+        (Edit("core.series", "            resumed = bool(handed)\n", "            handed, resumed = [], False\n"),),
+        "test_an_exception_in_a_cut_loses_nothing_and_tells_nothing_twice",
+        "lost",
+    ),
+    Bug(
+        "a cut that is finished does not look whether the reader has its part already",
+        (
+            Edit(
+                "core.series",
+                "            if not any([part is handed[0][1] for part in parts]):",
+                "            if parts is not None:",
+            ),
+        ),
+        "test_an_exception_in_a_cut_loses_nothing_and_tells_nothing_twice",
+        "doubled",
+    ),
 )
