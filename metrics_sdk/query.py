@@ -93,7 +93,7 @@ class Aggregate:
     @property
     def last(self) -> float | None:
         """The value that a gauge was set to last; of several series, the one that was set last."""
-        return self._core.last if isinstance(self._core, core.LastValue) and self.count else None
+        return self._core.value() if isinstance(self._core, core.LastValue) and self.count else None
 
     @property
     def seconds(self) -> float:
@@ -275,7 +275,8 @@ def value_of(merged: core.Aggregate, extremes: bool = True) -> float | ExplicitB
     buckets = buckets_of(merged, extremes)
     if buckets is None:
         assert isinstance(merged, core.LastValue)
-        return merged.last
+        value: float = merged.value()
+        return value
     return buckets
 
 

@@ -174,12 +174,14 @@ class Sum(Aggregate):
 class LastValue(Aggregate):
     """The value set last, and count, sum, min and max of the values set.
 
-    `order` tells which of two is the later one when series are merged: the take that it came with.
+    `last` is that value as a double, `whole` exactly where it was an int, as `exact` says. `order` tells which of two is the later one when series are merged: the take that it came with.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.last: float = 0.0
+        self.whole: i64 = 0
+        self.exact = False
         self.sum: float = 0.0
         self.min: float = math.inf
         self.max: float = -math.inf
@@ -188,6 +190,7 @@ class LastValue(Aggregate):
     def add(self, x: float) -> bool:
         """Set the value."""
         self.last = x
+        self.exact = False
         self.sum = saturated(self.sum + x)
         if x < self.min:
             self.min = x
@@ -196,9 +199,20 @@ class LastValue(Aggregate):
         self.count += 1
         return True
 
+    def add_int(self, n: i64) -> bool:
+        """Set the value to an int."""
+        self.add(float(n))
+        self.whole = n
+        self.exact = True
+        return True
+
     def fold(self, values: list[Any]) -> None:
         """Store many values, in their order."""
-        self.last = float(values[-1])
+        last = values[-1]
+        self.last = float(last)
+        self.exact = isinstance(last, int)
+        if self.exact:
+            self.whole = last
         self.sum = saturated(self.sum + saturated(float_sum(values)))
         self.min = min(self.min, float(min(values)))
         self.max = max(self.max, float(max(values)))
@@ -211,6 +225,8 @@ class LastValue(Aggregate):
             return
         if self.count == 0 or other.order >= self.order:
             self.last = other.last
+            self.whole = other.whole
+            self.exact = other.exact
             self.order = other.order
         self.sum = saturated(self.sum + other.sum)
         if other.min < self.min:
@@ -223,9 +239,14 @@ class LastValue(Aggregate):
         """Forget everything."""
         self.count = 0
         self.last = 0.0
+        self.exact = False
         self.sum = 0.0
         self.min = math.inf
         self.max = -math.inf
+
+    def value(self) -> Any:
+        """Return the value set last: an int where it was one."""
+        return int(self.whole) if self.exact else self.last
 
     def fresh(self) -> Aggregate:
         """Return an empty one."""

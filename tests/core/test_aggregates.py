@@ -232,6 +232,23 @@ def test_the_later_of_two_last_values_wins_whichever_way_they_are_merged() -> No
         assert into.last == 2.0
 
 
+@pytest.mark.parametrize("in_bulk", [False, True])
+def test_the_last_value_is_the_int_that_was_set_and_a_float_after_one(in_bulk: bool) -> None:
+    def last(*values: Any) -> Any:
+        made = LastValue()
+        for value in values:
+            if in_bulk:
+                made.fold([value])
+            elif type(value) is int:
+                made.add_int(value)
+            else:
+                made.add(value)
+        return made.copy().value()  # type: ignore[attr-defined]
+
+    assert (last(2**62 + 1), type(last(5))) == (2**62 + 1, int)
+    assert (last(5, 5.0), type(last(5, 5.0))) == (5.0, float)
+
+
 def test_subnormal_values_are_counted_with_the_smallest_normal() -> None:
     made = filled("exponential", [5e-324])
     assert [(-1071644673 >> (MAX_SCALE - made.scale()), 1)] == made.positive.items()

@@ -78,7 +78,7 @@ def test_instruments_that_were_made_before_the_provider_was_set_record_here(run_
     counter.add(1, {"k": "v"})
     print(provider.sdk.query("c").sum, provider.sdk.query("o").last)
     """
-    assert run_python(program).split() == ["1", "5.0"]
+    assert run_python(program).split() == ["1", "5"]
 
 
 def test_several_providers_are_independent(provider: Any) -> None:
@@ -331,7 +331,7 @@ def test_at_exit_everything_is_exported_with_a_last_observation(run_python: Call
     meter.create_counter("c").add(3)
     meter.create_observable_gauge("o", [lambda options: [metrics.Observation(7)]])
     """
-    assert run_python(program) == "[('c', 3), ('o', 7.0)]\n"
+    assert run_python(program) == "[('c', 3), ('o', 7)]\n"
 
 
 def test_a_disabled_sdk_gives_out_meters_that_do_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
