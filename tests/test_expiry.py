@@ -520,6 +520,7 @@ def test_two_threads_do_not_forget_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     close, others = AggregateMap.close_now, []
 
     def meanwhile(store: AggregateMap, series: Any) -> None:
+        sdk._expiry._sweep_at = 0.0  # it is due again
         thread = threading.Thread(target=sdk._expiry.sweep)
         thread.start()
         thread.join()
