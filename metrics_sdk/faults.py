@@ -22,12 +22,19 @@ class Faults:
     def report(self, kind: str, what: str, error: BaseException | None = None) -> None:
         """Count a failure, and log it if it is the first of its kind or the last one logged is a minute old."""
         self._counts[kind] += 1
+        self._log(kind, what, error)
+
+    def tell(self, kind: str, what: str) -> None:
+        """Log what is no failure, as often; it is counted elsewhere."""
+        self._log(kind, what, None)
+
+    def _log(self, kind: str, what: str, error: BaseException | None) -> None:
         now = self._clock.monotonic()
         logged = self._logged.get(kind)
         if logged is not None and now - logged[0] < LOG_INTERVAL_SECONDS:
             return
-        count = self._counts[kind]
-        more = f" ({count - logged[1]} times since this was last logged)" if logged is not None else ""
+        count = self._counts.get(kind, 0)
+        more = f" ({count - logged[1]} times since this was last logged)" if logged is not None and count else ""
         self._logged[kind] = (now, count)
         import logging  # 3 ms, and not before something is wrong
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from metrics_sdk.core.account import Account
-from metrics_sdk.core.reasons import REASONS, REDECLARED
+from metrics_sdk.core.reasons import AFTER_SHUTDOWN, DISABLED, REASONS, REDECLARED
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
 from metrics_sdk.slices import in_slices
@@ -159,8 +159,9 @@ def told_overflow(table: Table) -> str:
 
 
 def drops_of(series: Series) -> list[str]:
-    """Return the reasons for which values of a series were dropped."""
-    return [reason for reason, count in zip(REASONS, series.current().drops) if count]
+    """Return the reasons for which values of a series were dropped, but for those that somebody has asked for."""
+    asked_for = (REASONS[DISABLED], REASONS[AFTER_SHUTDOWN])
+    return [reason for reason, count in zip(REASONS, series.current().drops) if count and reason not in asked_for]
 
 
 def as_metrics(health: Health, start_time: float, time: float) -> list[Metric]:

@@ -534,18 +534,22 @@ class MetricsSDK:
 
     def _tell_refused(self) -> None:
         """Log which instruments values were dropped of, and which have too many series: not where it happens."""
+        tables = self.streams.all_tables()
         refused = self._scope.refused
         if refused:
+            of_series = {id(table.empty): table for table in tables}  # each table's series have one in common
             gone = list(refused)
             refused.clear()
-            for table in self.streams.all_tables():
-                reasons = {reason for one in gone for reason in drops_of(one) if table.owns(one)}
-                for reason in sorted(reasons):
-                    self.faults.report(f"dropped:{reason}:{table.name}", f"values of {table.name!r} are dropped: {reason}")
-        for table in self.streams.all_tables():
+            for series in gone:
+                table = of_series.get(id(series.empty))
+                if table is None:  # retired
+                    continue
+                for reason in drops_of(series):
+                    self.faults.tell(f"dropped:{reason}:{table.name}", f"values of {table.name!r} are dropped: {reason}")
+        for table in tables:
             if table.overflowed:
                 table.overflowed = False
-                self.faults.report(f"overflow:{table.name}", told_overflow(table))
+                self.faults.tell(f"overflow:{table.name}", told_overflow(table))
 
     def tables(self) -> list[Table]:
         """Return the tables that queries are answered from."""

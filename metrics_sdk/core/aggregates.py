@@ -174,7 +174,8 @@ class Sum(Aggregate):
 class LastValue(Aggregate):
     """The value set last, and count, sum, min and max of the values set.
 
-    `last` is that value as a double, `whole` exactly where it was an int, as `exact` says. `order` tells which of two is the later one when series are merged: the take that it came with.
+    `last` is that value as a double, `whole` exactly where it was an int, as `exact` says. `order` tells which of two is the
+    later one when series are merged: the take that it came with.
     """
 
     def __init__(self) -> None:
