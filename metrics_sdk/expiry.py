@@ -120,8 +120,8 @@ class Expiry:
     def _let_go(self, table: Table) -> None:
         """Forget for good what no window is left of, and no reader waits for."""
         oldest = self._clock.time() - self._memory()
-        for series, when in list(table.expired.items()):
-            if when > oldest:
+        for series in list(table.expired):
+            if table.expired.get(series, oldest) > oldest:
                 break
             if not any([collector.holds(series) for collector in self._collectors()]):
                 exclusively(series.lock, partial(self._let_go_of, table, series), 1.0)

@@ -189,7 +189,8 @@ class Registry:
             self.declared[key] = made
         self.home.streams.publish(table, replace=True)
         self.home.streams.arrange(made)
-        spellings = [name for name, found in list(self.directory.instruments.items()) if found is known]
+        # Of the keys alone, whose copy is one call: copying items allocates, and collecting garbage may give others a turn.
+        spellings = [name for name in list(self.directory.instruments) if self.directory.instruments.get(name) is known]
         for name in {*spellings, key, wanted.name}:
             self.directory.instruments[name] = made
         self.home.streams.retire(before)

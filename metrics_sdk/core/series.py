@@ -9,6 +9,7 @@ from mypy_extensions import mypyc_attr
 from metrics_sdk.core.aggregates import Aggregate, LastValue, Sum
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
+from metrics_sdk.core.exemplars import ExemplarCell
 from metrics_sdk.core.reasons import REASONS
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.vectors import zeros
@@ -35,16 +36,31 @@ class MergedPoints:
 
 @final
 @mypyc_attr(acyclic=True)
+class Rest:
+    """What few series have of a state; see the properties of State."""
+
+    def __init__(self, before: Rest | None) -> None:
+        self.stored: tuple[Any, ...] = ()
+        self.points: MergedPoints | None = None
+        self.taps: tuple[Any, ...] | None = None
+        self.handed: tuple[Any, ...] = ()
+        self.inherited: i64 = 0
+        if before is not None:
+            self.stored = before.stored
+            self.points = before.points
+            self.taps = before.taps
+            self.handed = before.handed
+            self.inherited = before.inherited
+
+
+@final
+@mypyc_attr(acyclic=True)
 class State:
     """What a series amounts to. Interpreted, a state never changes once a series shows it: a new one takes its place.
 
     `created` is the time since when it counts. `open` is the aggregate of the window that began at `window`; `total` is
     everything before it. `batches` names the last batch merged from each cell (interpreted core only, see
-    `append.AppendCell`), `stored` the aggregates that the map may have stored of the open window (interpreted
-    core only), `points` tells the same of values with a time of their own (see `metrics_sdk.points`). `taps` is what has come
-    since each of the readers that want that has cut the series last; a tap that is not there yet is everything. `handed` are
-    the taps that were cut and are on their way to a reader, by slot. `inherited` is how many values the cells of series that
-    have expired had taken in.
+    `append.AppendCell`).
     """
 
     def __init__(self, generation: i64, total: Aggregate, created: float) -> None:
@@ -55,11 +71,7 @@ class State:
         self.total = total
         self.drops: vec[i64] = zeros(0)
         self.batches: tuple[Any, ...] = ()
-        self.stored: tuple[Any, ...] = ()
-        self.points: MergedPoints | None = None
-        self.taps: tuple[Any, ...] | None = None
-        self.handed: tuple[Any, ...] = ()
-        self.inherited: i64 = 0
+        self.rest: Rest | None = None
 
     @property
     def merged(self) -> i64:
@@ -74,19 +86,47 @@ class State:
         made.open = self.open
         made.drops = self.drops
         made.batches = self.batches
-        made.stored = self.stored
-        made.points = self.points
-        made.taps = self.taps
-        made.handed = self.handed
-        made.inherited = self.inherited
+        made.rest = self.rest
         return made
+
+    def own_rest(self) -> Rest:
+        """Return the rest for changing it: a copy, for another state may have the same one."""
+        made = Rest(self.rest)
+        self.rest = made
+        return made
+
+    @property
+    def stored(self) -> tuple[Any, ...]:
+        """The aggregates that the map may have stored of the open window (interpreted core only)."""
+        return () if self.rest is None else self.rest.stored
+
+    @property
+    def points(self) -> MergedPoints | None:
+        """What it includes of values with a time of their own, see `metrics_sdk.points`."""
+        return None if self.rest is None else self.rest.points
+
+    @property
+    def taps(self) -> tuple[Any, ...] | None:
+        """What has come since each of the readers that want that has cut the series last; one that is missing is everything."""
+        return None if self.rest is None else self.rest.taps
+
+    @property
+    def handed(self) -> tuple[Any, ...]:
+        """The taps that were cut and are on their way to a reader, by slot."""
+        return () if self.rest is None else self.rest.handed
+
+    @property
+    def inherited(self) -> i64:
+        """How many values the cells of series that have expired had taken in."""
+        return 0 if self.rest is None else self.rest.inherited
 
     def tap(self, given: Aggregate) -> None:
         """Merge what has come into every tap. Compiled core only, or into a state that nobody has seen yet."""
         taps = self.taps
         if taps is not None:
             if not COMPILED:
-                taps = self.taps = tuple([tap.copy() for tap in taps])
+                taps = tuple([tap.copy() for tap in taps])
+                self.own_rest().taps = taps
             for tap in taps:
                 tap.merge(given)
 
@@ -133,8 +173,13 @@ class Series:
         self.lock: Final = lock
         self.windowed = windowed
         self.table: Table | None = None  # which has let it expire, and takes it back with the next value
-        self.reservoir: Reservoir | None = None  # its exemplars
         self.state = State(scope.generation, empty.fresh(), scope.now())
+
+    @property
+    def reservoir(self) -> Reservoir | None:
+        """Its exemplars, None where there are none to be."""
+        cell = self.cell
+        return cell.reservoir if isinstance(cell, ExemplarCell) else None
 
     def offset(self) -> Any:
         """Return what an observed total was when it was first seen, else 0."""
@@ -184,7 +229,7 @@ class Series:
                 opened.merge(given)
         else:
             state.total.merge(given)
-        if state.taps is not None:
+        if state.rest is not None:
             state.tap(given)
 
     def drop(self, reason: i64) -> None:
@@ -259,7 +304,7 @@ class Series:
             made.drop(reason, times)
             scope.refused[self] = None
         if COMPILED and made.taps is not None:
-            made.taps = tuple([tap.copy() for tap in made.taps])
+            made.own_rest().taps = tuple([tap.copy() for tap in made.taps])
         made.tap(closed)
         made.tap(opened)
         before = old.points
@@ -267,7 +312,7 @@ class Series:
         batches += [None] * (shard + 1 - len(batches))
         batches[shard] = batch
         merged_before: i64 = 0 if before is None else before.count
-        made.points = MergedPoints(merged_before + closed.count + opened.count, tuple(batches))
+        made.own_rest().points = MergedPoints(merged_before + closed.count + opened.count, tuple(batches))
         self.state = made
         if self.table is not None:
             self.table.restore(self)
@@ -290,7 +335,8 @@ class Series:
             made.total = state.total.copy()
             made.total.merge(closed)
             made.open = None
-            made.stored = ()
+            if made.stored:
+                made.own_rest().stored = ()
             self.state = made
 
     def note_stored(self, opened: Aggregate) -> None:
@@ -298,7 +344,7 @@ class Series:
         # Compiled, the open aggregate stays the same object until it is moved, and storing it again changes nothing.
         if not COMPILED:
             made = self.state.successor()
-            made.stored = (*made.stored, opened)
+            made.own_rest().stored = (*made.stored, opened)
             self.state = made
 
     def cut(self, slot: int, into: dict[Any, Any]) -> None:
@@ -321,15 +367,16 @@ class Series:
                 taps = (*taps[:slot], self.empty.fresh(), *taps[slot + 1 :])
                 others = (*self.state.handed, *handed)
                 made = self.state.successor()
-                made.taps = taps
-                made.handed = others
+                rest = made.own_rest()
+                rest.taps = taps
+                rest.handed = others
                 self.state = made
             parts = into.setdefault(self, [])
             if not any([part is handed[0][1] for part in parts]):
                 parts.append(handed[0][1])
             others = tuple([one for one in self.state.handed if one[0] != slot])
             made = self.state.successor()
-            made.handed = others
+            made.own_rest().handed = others
             self.state = made
             if not resumed:
                 return
@@ -346,7 +393,7 @@ class Series:
                 tap.merge(made.total)
                 if made.open is not None:
                     tap.merge(made.open)
-            made.taps = taps
+            made.own_rest().taps = taps
             self.state = made
         found: Aggregate = taps[slot]
         return found
@@ -374,7 +421,7 @@ class Series:
         points: i64 = 0 if mine.points is None else mine.points.count
         if theirs.points is not None:
             points += theirs.points.count
-            left.points = MergedPoints(0, theirs.points.batches)
+            left.own_rest().points = MergedPoints(0, theirs.points.batches)
         merged = MergedPoints(points, ())
         cells = gone.cell.parts()
         # Whoever records from here on is noticed by `table`; compiled, nothing below gives anybody else a turn.
@@ -386,11 +433,12 @@ class Series:
         for reason in range(len(theirs.drops)):
             if theirs.drops[reason]:
                 made.drop(reason, theirs.drops[reason])
-        made.points = merged
+        rest = made.own_rest()
+        rest.points = merged
         self.state = made
         gone.state = left
         for cell in cells:
-            made.inherited += cell.settle()
+            rest.inherited += cell.settle()
         if gone.reservoir is not None:
             gone.reservoir.clear()
         self.scope.observed.pop(gone, None)

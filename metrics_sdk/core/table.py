@@ -196,8 +196,7 @@ class Table:
         if self.stands_for is not None:
             made.cell = RefusingCell(made, made.cell, self.reason)
         elif self.scope.sampler is not None:
-            made.reservoir = reservoir_for(stream)
-            made.cell = ExemplarCell(made.cell, self.scope.sampler, made.reservoir, ())
+            made.cell = ExemplarCell(made.cell, self.scope.sampler, reservoir_for(stream), ())
         return made
 
     # ---- expiry -------------------------------------------------------------------------------------------------
