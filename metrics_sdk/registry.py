@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
@@ -30,15 +29,11 @@ from metrics_sdk.core.series import Observed, Series
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.errors import DeclarationError, TooManyInstruments
 from metrics_sdk.faults import Faults
+from metrics_sdk.names import MAX_NAME_LENGTH, RESERVED, has_syntax, is_name
 from metrics_sdk.streams import Streams
 
-RESERVED = "metrics_sdk."
-MAX_NAME_LENGTH = 255
 MAX_UNIT_LENGTH = 63
 MAX_DESCRIPTION_LENGTH = 1024
-
-# The syntax of OpenTelemetry's metrics API, "Instrument name syntax".
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}\Z")
 
 #: What an observable's callback returns: one number, or numbers with attributes.
 Observations = float | Iterable[tuple[float, Attributes]]
@@ -200,7 +195,7 @@ class Registry:
         """Return what `record()` puts a value into under a name that was not declared. Never raises, takes no lock."""
         if isinstance(name, str):
             name = str.__str__(name)  # of a subclass, whose methods are not ours to call
-        if not isinstance(name, str) or not _is_name(name):
+        if not isinstance(name, str) or not is_name(name):
             return self.refusal(INVALID_NAME)
         key = name.lower()
         instrument = self.declared.get(key)
@@ -332,14 +327,10 @@ def _move_to(instrument: Instrument, series: Series, total: Any) -> None:
     series.cell.targets()[0].record(total - before)  # it is no value to keep as an exemplar
 
 
-def _is_name(name: str) -> bool:
-    return _NAME.match(name) is not None and not name.lower().startswith(RESERVED)
-
-
 def _check_text(name: object, unit: object, description: object) -> None:
     if isinstance(name, str) and name.lower().startswith(RESERVED):
         raise DeclarationError(f"names that begin with {RESERVED!r} are the SDK's own, not {name!r}")
-    if not isinstance(name, str) or not _NAME.match(name):
+    if not has_syntax(name):
         raise DeclarationError(
             f"an instrument's name is a letter and then up to {MAX_NAME_LENGTH - 1} letters, digits, '_', '.', '-' or '/', "
             f"not {_shortened(name)}"

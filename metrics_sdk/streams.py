@@ -60,6 +60,9 @@ class Streams:
             for stream in self._streams(description, reader):
                 if stream.likeness() not in [table.stream.likeness() for table in made]:
                     made.append(self._table(description, stream))
+        names = [table.name.lower() for table in made]
+        if len(self.readers) == 1 and len(set(names)) < len(names):
+            self._faults.tell(f"views:{description.name}", f"views give several streams of {description.name!r} the same name")
         if not made:  # dropped: values are counted, see `arrange`
             made.append(self._table(description, Stream("", "", "sum", limit=1)))
         made[0].others = tuple(made[1:])

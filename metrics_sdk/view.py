@@ -12,6 +12,7 @@ from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.stream import Stream
 from metrics_sdk.core.table import Description
 from metrics_sdk.errors import ConfigurationError
+from metrics_sdk.names import is_name
 
 #: The boundaries of an explicit histogram that has no others, from the specification's "Explicit Bucket Histogram Aggregation".
 DEFAULT_BOUNDARIES = (0.0, 5.0, 10.0, 25.0, 50.0, 75.0, 100.0, 250.0, 500.0, 750.0, 1000.0, 2500.0, 5000.0, 7500.0, 10000.0)
@@ -103,6 +104,8 @@ class View:
                 raise ConfigurationError(f"a View selects by texts, and gives texts as name and description, not {text!r}")
         if instrument_kind is not None and instrument_kind not in kinds.BY_NAME:
             raise ConfigurationError(f"View.instrument_kind must be one of {', '.join(kinds.BY_NAME)}, not {instrument_kind!r}")
+        if name is not None and not is_name(name):
+            raise ConfigurationError(f"View.name must be a name as instruments have it, not {name!r}")
         if name is not None and (instrument_name is None or "*" in instrument_name or "?" in instrument_name):
             raise ConfigurationError(f"a View that names a stream ({name!r}) must select one instrument by its name")
         for what, keys in (("attribute_keys", attribute_keys), ("excluded_attribute_keys", excluded_attribute_keys)):

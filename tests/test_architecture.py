@@ -13,7 +13,7 @@ import metrics_sdk
 
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
-    {"errors", "clock", "alarm", "slices", "interval"},
+    {"errors", "clock", "alarm", "slices", "interval", "names"},
     {"core", "resolutions"},
     {"snapshot", "faults", "windows", "temporality", "tracing", "view"},
     {"config", "health", "exporters", "query", "selection"},

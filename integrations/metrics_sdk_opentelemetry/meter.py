@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -18,7 +17,8 @@ from metrics_sdk.core.attributes import text
 from metrics_sdk.core.instruments import Instrument
 from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.table import Description
-from metrics_sdk.registry import MAX_DESCRIPTION_LENGTH, MAX_NAME_LENGTH, Observable
+from metrics_sdk.names import MAX_NAME_LENGTH, has_syntax
+from metrics_sdk.registry import MAX_DESCRIPTION_LENGTH, Observable
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Meter as Scope
 
@@ -36,7 +36,6 @@ logger = logging.getLogger("metrics_sdk_opentelemetry")
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.\-/]{0,254}\Z")  # the specification's "Instrument name syntax"
 _LONGEST_UNIT = 255  # not a rule of the API: it bounds what is kept
 
 #: Name in lower case, kind, unit, description: what makes two instruments of a meter the same one.
@@ -146,7 +145,7 @@ class Meter(metrics.Meter):
         return made
 
     def _checked(self, name: Any, unit: Any, description: Any) -> tuple[str, str, str]:
-        if not isinstance(name, str) or not _NAME.match(name):
+        if not has_syntax(name):
             shown = text(name, MAX_NAME_LENGTH)
             self._warn(f"name {shown}", f"{shown!r} is no valid name of an instrument, it is used all the same")
             name = shown
