@@ -20,7 +20,6 @@ from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.attributes import identity
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.exemplars import Exemplar
-from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
 from metrics_sdk.query import gathered, value_of
@@ -42,8 +41,8 @@ class Collector:
         streams: Streams,
         clock: Clock,
         temporality: Preference = "cumulative",
-        aggregation: Callable[[Kind], Aggregation | None] | None = None,
-        cardinality_limit: Callable[[Kind], int | None] | None = None,
+        aggregation: Callable[[str], Aggregation | None] | None = None,
+        cardinality_limit: Callable[[str], int | None] | None = None,
     ) -> None:
         self.temporality = by_kind(temporality)
         self.lock: Any = threading.RLock()
@@ -71,11 +70,11 @@ class Collector:
 
     # ---- wishes, see `view.Wishes` ------------------------------------------------------------------------------
 
-    def aggregation(self, kind: Kind) -> Aggregation | None:
+    def aggregation(self, kind: str) -> Aggregation | None:
         """Return the aggregation for instruments of a kind, None for the default."""
         return None if self._aggregation is None else self._aggregation(kind)
 
-    def cardinality_limit(self, kind: Kind) -> int | None:
+    def cardinality_limit(self, kind: str) -> int | None:
         """Return the limit of attribute sets for instruments of a kind, None for the default."""
         return None if self._cardinality_limit is None else self._cardinality_limit(kind)
 

@@ -30,6 +30,7 @@ from metrics_sdk.core.table import Description, Table
 from metrics_sdk.errors import DeclarationError, TooManyInstruments
 from metrics_sdk.faults import Faults
 from metrics_sdk.names import MAX_NAME_LENGTH, RESERVED, has_syntax, is_name
+from metrics_sdk.snapshot import Meter
 from metrics_sdk.streams import Streams
 
 MAX_UNIT_LENGTH = 63
@@ -216,8 +217,15 @@ class Registry:
             self.home.streams.publish(found.route.table)
         return found
 
-    def declare_for_meter(self, wanted: Description) -> Instrument:
-        """Return a new instrument of a meter, which sees to its names. Never raises: past `max_instruments` it refuses."""
+    def declare_for(
+        self, meter: Meter, kind: str, name: str, unit: str, description: str, boundaries: tuple[float, ...] | None = None
+    ) -> Any:
+        """Return a new instrument of a meter, which sees to its names. Never raises: past `max_instruments` it refuses.
+
+        A "histogram" is as OpenTelemetry has it: it takes no negative amounts.
+        """
+        known = kinds.POSITIVE_HISTOGRAM if kind == "histogram" else kinds.BY_NAME[kind]
+        wanted = Description(name, known, unit, description, boundaries, "", "a meter", meter)
         streams = self.home.streams
         made = _CLASSES[wanted.kind.name](streams.new_table(wanted), (), {})
         if len(streams.first_tables()) >= self.home.max_instruments:

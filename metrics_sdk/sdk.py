@@ -22,7 +22,6 @@ from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, UpDownCounter
-from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.table import PER_SECOND, Table
 from metrics_sdk.errors import ConfigurationError, DeclarationError
@@ -298,8 +297,8 @@ class MetricsSDK:
     def collector(
         self,
         temporality: Preference = "cumulative",
-        aggregation: Callable[[Kind], Aggregation | None] | None = None,
-        cardinality_limit: Callable[[Kind], int | None] | None = None,
+        aggregation: Callable[[str], Aggregation | None] | None = None,
+        cardinality_limit: Callable[[str], int | None] | None = None,
     ) -> Collector:
         """Return a reader of its own: with its temporality, and with streams of its own where it wishes others than there are.
 

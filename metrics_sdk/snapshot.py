@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from metrics_sdk.core.attributes import normalise
 from metrics_sdk.core.exemplars import Exemplar as Exemplar  # part of what exporters get, as the rest of this module
+from metrics_sdk.names import MAX_NAME_LENGTH, as_text
 
 #: Attributes in normal form: sorted by key. Values are str, bool, int, float, or tuples of these.
 Attributes = tuple[tuple[str, Any], ...]
@@ -60,6 +62,12 @@ class Meter(NamedTuple):
     version: str | None = None
     schema_url: str | None = None
     attributes: Attributes = ()
+
+    @classmethod
+    def of(cls, name: object, version: object, schema_url: object, attributes: object) -> Meter:
+        """Return the meter of anything: as text that can be encoded, and attributes in normal form. Never raises."""
+        made_version, made_url = [None if one is None else as_text(one, MAX_NAME_LENGTH) for one in (version, schema_url)]
+        return cls(as_text(name, MAX_NAME_LENGTH), made_version, made_url, normalise(attributes))
 
 
 class Metric(NamedTuple):

@@ -160,10 +160,10 @@ _DEFAULT_VIEW = View("*")
 class Wishes(Protocol):
     """What a reader prefers. A view's word counts more."""
 
-    def aggregation(self, kind: Kind) -> Aggregation | None:
+    def aggregation(self, kind: str) -> Aggregation | None:
         """Return the aggregation for instruments of a kind, None for the default."""
 
-    def cardinality_limit(self, kind: Kind) -> int | None:
+    def cardinality_limit(self, kind: str) -> int | None:
         """Return the limit of attribute sets for instruments of a kind, None for the default."""
 
 
@@ -186,12 +186,12 @@ def streams_of(described: Description, defaults: Defaults, wishes: Wishes | None
 
 def _stream(view: View, described: Description, defaults: Defaults, wishes: Wishes | None) -> Stream | None:
     kind = described.kind
-    aggregation = view.aggregation or (None if wishes is None else wishes.aggregation(kind))
+    aggregation = view.aggregation or (None if wishes is None else wishes.aggregation(kind.name))
     if aggregation is not None and not suits(aggregation, kind):
         aggregation = None  # a reader's wish; views that do not suit are not here
     if aggregation is not None and aggregation.kind == "drop":
         return None
-    limit = view.cardinality_limit or (None if wishes is None else wishes.cardinality_limit(kind))
+    limit = view.cardinality_limit or (None if wishes is None else wishes.cardinality_limit(kind.name))
     chosen, boundaries, max_buckets = kind.aggregation, described.boundaries, defaults.max_buckets
     if aggregation is not None:
         chosen, max_buckets = aggregation.kind, aggregation.max_buckets

@@ -13,8 +13,9 @@ import metrics_sdk
 
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
-    {"errors", "clock", "alarm", "slices", "interval", "names"},
+    {"errors", "clock", "alarm", "slices", "interval"},
     {"core", "resolutions"},
+    {"names"},
     {"snapshot", "faults", "windows", "temporality", "tracing", "view"},
     {"config", "health", "exporters", "query", "selection"},
     {"points"},

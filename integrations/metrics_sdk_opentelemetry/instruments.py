@@ -12,7 +12,10 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, CallbackT, Observation
 from opentelemetry.util.types import Attributes
 
-from metrics_sdk.core.instruments import Instrument
+import metrics_sdk
+
+#: One of our own instruments.
+Ours = metrics_sdk.Counter | metrics_sdk.UpDownCounter | metrics_sdk.Gauge | metrics_sdk.Histogram
 
 logger = logging.getLogger("metrics_sdk_opentelemetry")
 
@@ -20,7 +23,7 @@ logger = logging.getLogger("metrics_sdk_opentelemetry")
 class _Recording:
     """An instrument that is recorded into. `verb` is the name of its method, which it takes from ours."""
 
-    def __init__(self, ours: Instrument, verb: str) -> None:
+    def __init__(self, ours: Ours, verb: str) -> None:
         self.name = ours.name
         self.unit = ours.unit
         self.description = ours.description
@@ -31,7 +34,7 @@ class _Recording:
 class Counter(_Recording, metrics.Counter):
     """Adds up what only grows."""
 
-    def __init__(self, ours: Instrument) -> None:
+    def __init__(self, ours: Ours) -> None:
         super().__init__(ours, "add")
 
     def add(self, amount: int | float, attributes: Attributes = None, context: Context | None = None) -> None:
@@ -41,7 +44,7 @@ class Counter(_Recording, metrics.Counter):
 class UpDownCounter(_Recording, metrics.UpDownCounter):
     """Adds up what grows and shrinks."""
 
-    def __init__(self, ours: Instrument) -> None:
+    def __init__(self, ours: Ours) -> None:
         super().__init__(ours, "add")
 
     def add(self, amount: int | float, attributes: Attributes = None, context: Context | None = None) -> None:
@@ -51,7 +54,7 @@ class UpDownCounter(_Recording, metrics.UpDownCounter):
 class Histogram(_Recording, metrics.Histogram):
     """Keeps the distribution of what is recorded."""
 
-    def __init__(self, ours: Instrument) -> None:
+    def __init__(self, ours: Ours) -> None:
         super().__init__(ours, "record")
 
     def record(self, amount: int | float, attributes: Attributes = None, context: Context | None = None) -> None:
@@ -61,7 +64,7 @@ class Histogram(_Recording, metrics.Histogram):
 class Gauge(_Recording, metrics._Gauge):
     """Holds the value that was set last."""
 
-    def __init__(self, ours: Instrument) -> None:
+    def __init__(self, ours: Ours) -> None:
         super().__init__(ours, "set")
 
     def set(self, amount: int | float, attributes: Attributes = None, context: Context | None = None) -> None:
@@ -71,7 +74,7 @@ class Gauge(_Recording, metrics._Gauge):
 class _Observing:
     """An instrument that is observed, by callbacks: `observe` is told of each."""
 
-    def __init__(self, ours: Instrument, observe: Callable[[Callable[[], Iterable[Any]]], object]) -> None:
+    def __init__(self, ours: Ours, observe: Callable[[Callable[[], Iterable[Any]]], object]) -> None:
         self.name = ours.name
         self.unit = ours.unit
         self.description = ours.description

@@ -12,12 +12,7 @@ from typing import Any, TypeVar
 from opentelemetry import metrics
 from opentelemetry.metrics import CallbackT
 
-from metrics_sdk.core import kinds
-from metrics_sdk.core.attributes import text
-from metrics_sdk.core.instruments import Instrument
-from metrics_sdk.core.kinds import Kind
-from metrics_sdk.core.table import Description
-from metrics_sdk.names import MAX_NAME_LENGTH, has_syntax
+from metrics_sdk.names import MAX_NAME_LENGTH, as_text, has_syntax
 from metrics_sdk.registry import MAX_DESCRIPTION_LENGTH, Observable
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Meter as Scope
@@ -29,6 +24,7 @@ from .instruments import (
     ObservableCounter,
     ObservableGauge,
     ObservableUpDownCounter,
+    Ours,
     UpDownCounter,
 )
 
@@ -61,15 +57,15 @@ class Meter(metrics.Meter):
 
     def create_counter(self, name: str, unit: str = "", description: str = "") -> metrics.Counter:
         """Return a counter."""
-        return self._instrument(Counter, kinds.COUNTER, name, unit, description)
+        return self._instrument(Counter, "counter", name, unit, description)
 
     def create_up_down_counter(self, name: str, unit: str = "", description: str = "") -> metrics.UpDownCounter:
         """Return an up-down counter."""
-        return self._instrument(UpDownCounter, kinds.UP_DOWN_COUNTER, name, unit, description)
+        return self._instrument(UpDownCounter, "up_down_counter", name, unit, description)
 
     def create_gauge(self, name: str, unit: str = "", description: str = "") -> metrics._Gauge:
         """Return a gauge."""
-        return self._instrument(Gauge, kinds.GAUGE, name, unit, description)
+        return self._instrument(Gauge, "gauge", name, unit, description)
 
     def create_histogram(
         self,
@@ -81,13 +77,13 @@ class Meter(metrics.Meter):
     ) -> metrics.Histogram:
         """Return a histogram. Boundaries that cannot be are logged, and as if they were not there."""
         boundaries = _boundaries(explicit_bucket_boundaries_advisory, name)
-        return self._instrument(Histogram, kinds.POSITIVE_HISTOGRAM, name, unit, description, boundaries)
+        return self._instrument(Histogram, "histogram", name, unit, description, boundaries)
 
     def create_observable_counter(
         self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableCounter:
         """Return an observable counter. The same one again keeps the callbacks of both."""
-        made = self._instrument(self._observed(ObservableCounter), kinds.OBSERVABLE_COUNTER, name, unit, description)
+        made = self._instrument(self._observed(ObservableCounter), "observable_counter", name, unit, description)
         made.add_callbacks(callbacks)
         return made
 
@@ -95,7 +91,7 @@ class Meter(metrics.Meter):
         self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableUpDownCounter:
         """Return an observable up-down counter. The same one again keeps the callbacks of both."""
-        kind = kinds.OBSERVABLE_UP_DOWN_COUNTER
+        kind = "observable_up_down_counter"
         made = self._instrument(self._observed(ObservableUpDownCounter), kind, name, unit, description)
         made.add_callbacks(callbacks)
         return made
@@ -104,12 +100,12 @@ class Meter(metrics.Meter):
         self, name: str, callbacks: Sequence[CallbackT] | None = None, unit: str = "", description: str = ""
     ) -> metrics.ObservableGauge:
         """Return an observable gauge. The same one again keeps the callbacks of both."""
-        made = self._instrument(self._observed(ObservableGauge), kinds.OBSERVABLE_GAUGE, name, unit, description)
+        made = self._instrument(self._observed(ObservableGauge), "observable_gauge", name, unit, description)
         made.add_callbacks(callbacks)
         return made
 
-    def _observed(self, wanted: Callable[[Instrument, Callable[[Any], None]], T]) -> Callable[[Instrument], T]:
-        def made(ours: Instrument) -> T:
+    def _observed(self, wanted: Callable[[Ours, Callable[[Any], None]], T]) -> Callable[[Ours], T]:
+        def made(ours: Ours) -> T:
             registry = self._sdk.registry
 
             def observe(ask: Any) -> None:
@@ -121,21 +117,21 @@ class Meter(metrics.Meter):
 
     def _instrument(
         self,
-        wanted: Callable[[Instrument], T],
-        kind: Kind,
+        wanted: Callable[[Ours], T],
+        kind: str,
         name: Any,
         unit: Any,
         description: Any,
         boundaries: tuple[float, ...] | None = None,
     ) -> T:
         name, unit, description = self._checked(name, unit, description)
-        identity = (name.lower(), kind.name, unit, description)
+        identity = (name.lower(), kind, unit, description)
         with self._declaring:
             made: T | None = self._made.get(identity)
             if made is None:
                 self._warn_of_another(name, identity)
-                told = Description(name, kind, unit, description, boundaries, "", "a meter", self._scope)
-                made = self._made[identity] = wanted(self._sdk.registry.declare_for_meter(told))
+                ours = self._sdk.registry.declare_for(self._scope, kind, name, unit, description, boundaries)
+                made = self._made[identity] = wanted(ours)
                 self._advised[identity] = boundaries
             elif self._advised[identity] != boundaries:
                 self._warn(
@@ -146,10 +142,10 @@ class Meter(metrics.Meter):
 
     def _checked(self, name: Any, unit: Any, description: Any) -> tuple[str, str, str]:
         if not has_syntax(name):
-            shown = text(name, MAX_NAME_LENGTH)
+            shown = as_text(name, MAX_NAME_LENGTH)
             self._warn(f"name {shown}", f"{shown!r} is no valid name of an instrument, it is used all the same")
             name = shown
-        return name, _text(unit, _LONGEST_UNIT), _text(description, MAX_DESCRIPTION_LENGTH)
+        return name, as_text(unit, _LONGEST_UNIT), as_text(description, MAX_DESCRIPTION_LENGTH)
 
     def _warn_of_another(self, name: str, identity: _Identity) -> None:
         known = self._names.setdefault(identity[0], identity)
@@ -166,10 +162,6 @@ class Meter(metrics.Meter):
             logger.warning("meter %s: %s", self._scope.name, message)
 
 
-def _text(value: object, limit: int) -> str:
-    return "" if value is None else text(value, limit)
-
-
 def _boundaries(advised: Any, name: object) -> tuple[float, ...] | None:
     if advised is None:
         return None
@@ -180,6 +172,6 @@ def _boundaries(advised: Any, name: object) -> tuple[float, ...] | None:
         if any(a >= b for a, b in itertools.pairwise(made)):
             raise ValueError("not strictly ascending")
     except Exception as error:
-        logger.warning("the boundaries that are advised for %s are ignored: %s", text(name, MAX_NAME_LENGTH), error)
+        logger.warning("the boundaries that are advised for %s are ignored: %s", as_text(name, MAX_NAME_LENGTH), error)
         return None
     return made

@@ -15,8 +15,7 @@ from opentelemetry import metrics
 from opentelemetry.util.types import Attributes
 
 from metrics_sdk import Config, ConfigurationError, MetricsSDK
-from metrics_sdk.core.attributes import normalise, text
-from metrics_sdk.core.kinds import Kind
+from metrics_sdk.names import MAX_NAME_LENGTH, as_text
 from metrics_sdk.snapshot import Meter as Scope
 from metrics_sdk.view import Aggregation
 
@@ -100,13 +99,13 @@ class MeterProvider(metrics.MeterProvider):
     ) -> metrics.Meter:
         """Return the meter of this scope, the same one for the same parameters. A name that is none is logged, and works."""
         if self._disabled:
-            return metrics.NoOpMeter(_shown(name), version, schema_url)
+            return metrics.NoOpMeter(as_text(name, MAX_NAME_LENGTH), version, schema_url)
         if self._shut_down:
-            logger.warning("this meter provider is shut down: the meter %s does nothing", _shown(name))
-            return metrics.NoOpMeter(_shown(name), version, schema_url)
+            logger.warning("this meter provider is shut down: the meter %s does nothing", as_text(name, MAX_NAME_LENGTH))
+            return metrics.NoOpMeter(as_text(name, MAX_NAME_LENGTH), version, schema_url)
         if not isinstance(name, str) or not name:
             logger.warning("a meter's name should say which library it is of, %r does not", name)
-        scope = Scope(_shown(name), _optional(version), _optional(schema_url), normalise(attributes))
+        scope = Scope.of(name, version, schema_url, attributes)
         made = self._meters.get(scope)
         if made is None:
             with self._lock:
@@ -214,11 +213,11 @@ class _Call:
 class _ForQueries:
     """A reader that is none: what queries wish."""
 
-    def aggregation(self, kind: Kind) -> Aggregation | None:
+    def aggregation(self, kind: str) -> Aggregation | None:
         """Return exponential for histograms."""
-        return Aggregation("exponential", max_buckets=320) if kind.aggregation == "histogram" else None
+        return Aggregation("exponential", max_buckets=320) if kind == "histogram" else None
 
-    def cardinality_limit(self, kind: Kind) -> int | None:
+    def cardinality_limit(self, kind: str) -> int | None:
         """Return the default."""
         return None
 
@@ -233,14 +232,6 @@ def _filter(given: Any) -> str:
     if chosen not in _FILTERS.values():
         raise ConfigurationError(f"exemplar_filter must be one of {', '.join(_FILTERS.values())}, not {given!r}")
     return str(chosen)
-
-
-def _shown(name: object) -> str:
-    return "" if name is None else text(name, 255)
-
-
-def _optional(value: object) -> str | None:
-    return None if value is None else text(value, 255)
 
 
 _adapted: weakref.WeakSet[Any] = weakref.WeakSet()

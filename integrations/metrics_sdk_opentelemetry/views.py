@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from metrics_sdk.core.kinds import BY_NAME, Kind
 from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.temporality import Temporality
 from metrics_sdk.view import Aggregation, View
@@ -91,13 +90,10 @@ class Wishes:
         """Whether it asks for nothing but a temporality."""
         return not any(self._aggregations.values()) and not self._limits
 
-    def aggregation(self, kind: Kind) -> Aggregation | None:
+    def aggregation(self, kind: str) -> Aggregation | None:
         """Return the aggregation for instruments of a kind, None for the default."""
-        return self._aggregations.get(kind.name)
+        return self._aggregations.get(kind)
 
-    def cardinality_limit(self, kind: Kind) -> int | None:
+    def cardinality_limit(self, kind: str) -> int | None:
         """Return the limit of attribute sets for instruments of a kind, None for the default."""
-        return self._limits.get(kind.name)
-
-
-assert set(KINDS.values()) == set(BY_NAME)
+        return self._limits.get(kind)
