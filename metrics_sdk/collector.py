@@ -10,6 +10,7 @@ held, and only the collector, with its own lock held, takes them off, at the fro
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -83,19 +84,19 @@ class Collector:
         """Whose streams it reads: its own if it has wishes, else those of everybody without."""
         return None if self._aggregation is None and self._cardinality_limit is None else self
 
-    @property
-    def deltas(self) -> bool:
-        """Whether anything is told as deltas."""
-        return "delta" in self.temporality.values()
-
     # ---- collecting ---------------------------------------------------------------------------------------------
 
-    def collect(self) -> list[Metric]:
-        """Return what there is to tell, of what is merged; call it with `lock` held. Drains nothing."""
+    def collect(self, observed_since: float = -math.inf) -> list[Metric]:
+        """Return what there is to tell, of what is merged; call it with `lock` held. Drains nothing.
+
+        Of observables, those that were observed at `observed_since` or later, by the monotonic clock.
+        """
         now = self.collected_at = self._clock.time()
         sent = self._sent = Sent(now)
         made = []
         for table in self._streams.tables(self.reader):
+            if table.description.kind.observable and table.observed_at < observed_since:
+                continue
             temporality = self.temporality[table.description.kind.name]
             if self._is_cut(table):
                 points = self._deltas(table, now, sent)
@@ -148,9 +149,10 @@ class Collector:
     def _slot(self, table: Table) -> int:
         slot = self._slots.get(table)
         if slot is None:
-            if self not in table.cutters:
-                table.cutters.append(self)  # one C call, so no two readers are given the same slot
-            slot = self._slots[table] = table.cutters.index(self)
+            slot = self._slots[table] = self._streams.slot_for(table, self)
+            for series in list(table.series.values()):  # what was left of a reader that had the slot before
+                if table.created < self.since:
+                    exclusively(series.lock, partial(series.cut, slot, {}), 1.0)
         return slot
 
     def _cut(self, table: Table) -> None:

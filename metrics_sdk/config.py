@@ -111,8 +111,9 @@ class Config:
     `disabled`: patterns of the names of instruments that are turned off; what they are given is counted as `disabled`.
     `producers`: who has metrics of their own to tell, that leave with the SDK's: objects with a method `produce()`.
     `views`: which streams instruments feed, see `View`.
-    `histogram_aggregation`: what histograms without boundaries of their own are, "exponential" or "explicit".
-    `exemplar_filter`: which values become exemplars: "always_off", "trace_based" (those in a sampled span), "always_on".
+    `histogram_aggregation`: what histograms without boundaries of their own are, "exponential" (the default) or "explicit".
+    `exemplar_filter`: which values become exemplars: "always_off" (the default), "trace_based" (those in a sampled span), or
+    "always_on".
     `max_series_per_instrument`: attribute sets of one stream that get a series of their own; the rest shares one
     with the attribute `otel.metric.overflow=true`. Bounds the memory.
     `max_series`: the same for all streams together.
@@ -142,8 +143,8 @@ class Config:
     disabled: Sequence[str]
     producers: Sequence[Producer]
     views: Sequence[View]
-    histogram_aggregation: Literal["exponential", "explicit"]
-    exemplar_filter: ExemplarFilter
+    histogram_aggregation: Literal["exponential", "explicit"] | None
+    exemplar_filter: ExemplarFilter | None
     max_series_per_instrument: int
     max_series: int
     series_ttl_seconds: float | None
@@ -174,8 +175,8 @@ class Config:
         disabled: Sequence[str] = (),
         producers: Sequence[Producer] = (),
         views: Sequence[View] = (),
-        histogram_aggregation: Literal["exponential", "explicit"] = "exponential",
-        exemplar_filter: ExemplarFilter = "always_off",
+        histogram_aggregation: Literal["exponential", "explicit"] | None = None,
+        exemplar_filter: ExemplarFilter | None = None,
         max_series_per_instrument: int = 2000,
         max_series: int = 200_000,
         series_ttl_seconds: float | None = None,
@@ -209,8 +210,8 @@ class Config:
             raise ConfigurationError(f"Config.producers must be a list of objects with a method produce(), not {producers!r}")
         if isinstance(views, str) or not isinstance(views, Sequence) or not all([isinstance(one, View) for one in views]):
             raise ConfigurationError(f"Config.views must be a list of View objects, not {views!r}")
-        _check_choice("Config.histogram_aggregation", histogram_aggregation, ("exponential", "explicit"))
-        _check_choice("Config.exemplar_filter", exemplar_filter, ("always_on", "always_off", "trace_based"))
+        _check_choice("Config.histogram_aggregation", histogram_aggregation, (None, "exponential", "explicit"))
+        _check_choice("Config.exemplar_filter", exemplar_filter, (None, "always_on", "always_off", "trace_based"))
         _check_whole("Config.max_instruments", max_instruments, 1)
         _check_whole("Config.max_buckets", max_buckets, 2)
         _check_whole("Config.point_buffer_size", point_buffer_size, 1)
@@ -299,7 +300,7 @@ def _check_patterns(name: str, value: object) -> None:
         raise ConfigurationError(f'{name} must be a list of patterns of names, such as ["http.*"], not {value!r}')
 
 
-def _check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+def _check_choice(name: str, value: object, choices: Sequence[str | None]) -> None:
     if value not in choices:
         raise ConfigurationError(f"{name} must be one of {', '.join([repr(one) for one in choices])}, not {value!r}")
 

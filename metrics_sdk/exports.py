@@ -114,10 +114,12 @@ class Exports:
         Raises ConfigurationError for exporters that are new, and where a subscriber's windows could not be had any more.
         """
         workers = {id(worker.export.exporter): worker for worker in self.workers}
-        if given and any([id(export.exporter) not in workers for export in config.exporters]):
-            raise ConfigurationError(
-                "exporters cannot be added while running: only their intervals and timeouts can be changed"
-            )
+        for export in config.exporters if given else ():
+            worker = workers.get(id(export.exporter))
+            if worker is None or worker.export.temporality != export.temporality:
+                raise ConfigurationError(
+                    "exporters cannot be added while running: only their intervals and timeouts can be changed"
+                )
         for worker in self.workers:
             check_width(worker.export.exporter, config.resolutions)
         for export in distinct(config.exporters) if given else ():
@@ -139,6 +141,11 @@ class Exports:
     def closed(self, merged: int) -> None:
         """Take note that a window has closed."""
         self._merged_closed = merged
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether anybody is about to be given work, who wants to know what is observed now."""
+        due = any([now >= self._due.get(worker, math.inf) for worker in self.workers if worker not in self.feeds])
+        return due or self.closing() is not None
 
     def submit_due(self, now: float) -> None:
         """Give work to those who are due."""

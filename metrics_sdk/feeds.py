@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, NamedTuple
@@ -48,40 +49,101 @@ class Window:
     """
 
     def __init__(
-        self, source: str, start: float, end: float, revision: int, parts: Mapping[Series, tuple[Table, list[Any]]]
+        self,
+        source: str,
+        start: float,
+        end: float,
+        revision: int,
+        parts: Mapping[Series, tuple[Table, list[Any]]],
+        names: Mapping[Table, str],
     ) -> None:
+        """`names`: what `aggregates()` calls them."""
         self.source = source
         self.start = start
         self.end = end
         self.revision = revision
         self._parts = parts
+        self._names = names
 
     def items(self) -> Iterator[Item]:
-        """Yield what each series has."""
+        """Yield what each series has. What differs in nothing that an item has, of two meters, is one item with both in it."""
+        likeness = {table: _likeness(table) for table in {table: None for table, _parts in self._parts.values()}}
+        tables_like = Counter(likeness.values())
+        shared: dict[object, tuple[Series, Table, list[Any]]] = {}
         for series, (table, parts) in self._parts.items():
-            one = parts[0] if len(parts) == 1 else gathered(table.empty, parts)
-            yield Item(
-                table.name,
-                table.kind.name,
-                table.description.unit,
-                table.stream.boundaries,
-                int(getattr(table.empty, "max_buckets", 0)),
-                series.attributes,
-                one if isinstance(one, bytes) else pack(one),
-            )
+            alike = likeness[table]
+            if tables_like[alike] == 1:
+                yield _item(series, table, parts)
+            else:
+                key = (alike, identity(series.attributes))
+                shared.setdefault(key, (series, table, []))[2].extend(parts)
+        for one in shared.values():
+            yield _item(*one)
 
     def aggregates(self) -> dict[str, dict[Pairs, Aggregate]]:
-        """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs."""
-        made: dict[str, dict[Pairs, Aggregate]] = {}
+        """Return the aggregate of every series: by name, then by its attributes as a sorted tuple of pairs.
+
+        What meters with instruments of one name have comes merged, as a query answers it, and so do attributes that are equal
+        for Python (1, 1.0 and True). Where such instruments differ in kind, unit or boundaries, those like the one made first
+        keep the name; the others come as `name#2`, `name#3`, and so on.
+        """
+        together: dict[str, dict[Pairs, tuple[Table, list[Any]]]] = {}
         for series, (table, parts) in self._parts.items():
-            named = (table.name, table.kind.name, table.description.unit)
-            merged = gathered(table.empty, parts)
-            found = Aggregate(named, table.empty, merged, self.start, self.end, 0, {(self.start, self.end): parts})
-            made.setdefault(table.name, {})[series.attributes] = found
-        return made
+            by_attributes = together.setdefault(self._names[table], {})
+            by_attributes.setdefault(series.attributes, (table, []))[1].extend(parts)
+        return {
+            name: {attributes: self._aggregate(*one) for attributes, one in by_attributes.items()}
+            for name, by_attributes in together.items()
+        }
+
+    def _aggregate(self, table: Table, parts: list[Any]) -> Aggregate:
+        named = (table.name, table.kind.name, table.description.unit)
+        merged = gathered(table.empty, parts)
+        return Aggregate(named, table.empty, merged, self.start, self.end, 0, {(self.start, self.end): parts})
 
     def __repr__(self) -> str:
         return f"<Window {self.start:g} .. {self.end:g}, {len(self._parts)} series>"
+
+
+def _item(series: Series, table: Table, parts: list[Any]) -> Item:
+    one = parts[0] if len(parts) == 1 else gathered(table.empty, parts)
+    data = one if isinstance(one, bytes) else pack(one)
+    return Item(*_likeness(table), series.attributes, data)
+
+
+def _likeness(table: Table) -> tuple[str, str, str, tuple[float, ...] | None, int]:
+    """Return what an item tells of its series besides their attributes."""
+    max_buckets = int(getattr(table.empty, "max_buckets", 0))
+    return table.name, table.kind.name, table.description.unit, table.stream.boundaries, max_buckets
+
+
+def _told(tables: Iterable[Table]) -> tuple[list[Table], list[Table]]:
+    """Return the tables that windows tell of, and those that they do not.
+
+    Where views call several streams of an instrument the same, each has all values: the first is told, as in queries.
+    """
+    told: dict[object, Table] = {}
+    untold = []
+    for table in tables:
+        if told.setdefault((table.description.key, table.name.lower()), table) is not table:
+            untold.append(table)
+    return list(told.values()), untold
+
+
+def _names(tables: list[Table]) -> dict[Table, str]:
+    """Return what `Window.aggregates` calls the tables; see there."""
+    taken = {table.name for table in tables}
+    made: dict[str, dict[object, str]] = {}
+    names: dict[Table, str] = {}
+    for table in tables:
+        sort = (table.kind.name, table.description.unit, table.stream.boundaries)
+        known = made.setdefault(table.name, {})
+        if sort not in known:
+            free = (f"{table.name}#{number}" for number in count(len(known) + 1))
+            known[sort] = next(one for one in free if one not in taken) if known else table.name
+            taken.add(known[sort])
+        names[table] = known[sort]
+    return names
 
 
 class Delivery:
@@ -164,7 +226,10 @@ class Feed:
         until = floor(self._store.opened(), self.width)
         tables: dict[Series, Table] = {}
         same: dict[Series, Series] = {}  # of those that have the attributes of another one, which expired: that one
-        for table in self._tables():
+        told, untold = _told(self._tables())
+        names = _names(told)
+        doubles = {series for table in untold for series in table.known()}
+        for table in told:
             known: dict[object, Series] = {}
             for series in in_slices(table.live(table.known())):
                 tables[series] = table
@@ -182,13 +247,15 @@ class Feed:
             for series, stored in in_slices(by_series.items()):
                 if series in tables:
                     window.setdefault(same.get(series, series), (tables[series], []))[1].extend(as_tuple(stored))
-        made = [Window(self.source, start, end, 0, window) for (start, end), window in sorted(windows.items())]
+        made = [Window(self.source, start, end, 0, window, names) for (start, end), window in sorted(windows.items())]
         late = []
         for aggregate, (revision, series, start) in list(self.late.items()):
             own = floor(start, self.width)
-            if start < self.since and series in tables:
+            if series in doubles:
+                self.late.pop(aggregate, None)
+            elif start < self.since and series in tables:
                 added: dict[Series, tuple[Table, list[Any]]] = {series: (tables[series], [aggregate])}
-                late.append((aggregate, Window(self.source, own, own + self.width, revision, added)))
+                late.append((aggregate, Window(self.source, own, own + self.width, revision, added, names)))
         self.offered = max(self.offered, until)
         if self.missed > self._told:
             self._told = self.missed

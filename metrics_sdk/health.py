@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from metrics_sdk.core.account import Account
+from metrics_sdk.core.attributes import OVERFLOW
 from metrics_sdk.core.reasons import AFTER_SHUTDOWN, DISABLED, REASONS, REDECLARED
 from metrics_sdk.core.series import Series
 from metrics_sdk.core.table import Table
@@ -93,8 +94,13 @@ def account(series: Iterable[Series], points: dict[Series, int] | None = None) -
 class Accounts:
     """The accounting of all streams: of each name, and of everything together."""
 
-    def __init__(self, tables: Iterable[tuple[Table, Table | None, bool]], points: dict[Series, int]) -> None:
-        """`tables`: see `Streams.accounted`. `points`: how many values with a time of their own wait for each series."""
+    def __init__(
+        self, tables: Iterable[tuple[Table, Table | None, bool]], points: dict[Series, int], explain: bool = True
+    ) -> None:
+        """`tables`: see `Streams.accounted`. `points`: how many values with a time of their own wait for each series.
+
+        `explain`: look for the attribute that has too many values, which takes a look at all series.
+        """
         self.instruments: dict[str, InstrumentHealth] = {}
         self.total = InstrumentHealth(0, 0, {}, 0, 0, 0, "")
         self.contended = 0
@@ -112,7 +118,7 @@ class Accounts:
                 pending=int(found.pending),
                 series=0 if retired else len(table.listed()),
                 overflow=overflow_of(table),
-                overflow_key=exploded(table),
+                overflow_key=exploded(table) if explain else "",
             )
             self.total = _together(self.total, one)
             self.contended += int(found.contended)
@@ -145,7 +151,7 @@ def exploded(table: Table) -> str:
         return ""
     values: dict[str, set[object]] = {}
     for series in in_slices(list(table.series.values())):
-        for key, value in series.attributes:
+        for key, value in series.attributes if series.attributes is not OVERFLOW else ():
             values.setdefault(key, set()).add(value)
     return max(values, key=lambda key: len(values[key]), default="")
 
@@ -153,7 +159,7 @@ def exploded(table: Table) -> str:
 def told_overflow(table: Table) -> str:
     """Return what to log of a stream that has too many series."""
     return (
-        f"{table.name!r} has {len(table.series)} series, as many as may be: further attribute sets share one, with "
+        f"{table.name!r} has as many series as may be, at most {table.stream.limit}: further attribute sets share one, with "
         f"otel.metric.overflow=true; the attribute with the most values is {exploded(table)!r}"
     )
 

@@ -6,6 +6,7 @@ import itertools
 import math
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -38,6 +39,8 @@ MAX_DESCRIPTION_LENGTH = 1024
 
 #: What an observable's callback returns: one number, or numbers with attributes.
 Observations = float | Iterable[tuple[float, Attributes]]
+
+_monotonic = time.monotonic
 
 #: Of each stream of an observable, the series that are observed this time, with their totals; None for what is no total.
 Seen = dict[Table, dict[Series, Any]]
@@ -253,7 +256,8 @@ class Registry:
         for instrument, group in groups.items():
             if any([one.running for one in group]):  # called from within, or from another thread: one at a time
                 continue
-            if on_demand or not any([one.on_demand for one in group]):
+            wanted = on_demand or not any([one.on_demand for one in group])
+            if wanted and instrument.route.table.stands_for is None:  # else it is turned off
                 self._run_group(instrument, group)
 
     def _run_group(self, instrument: Instrument, group: list[Observable]) -> None:
@@ -271,6 +275,7 @@ class Registry:
                 if total is not None:
                     _move_to(instrument, series, total)
             table.observed = frozenset([series for series in totals if table.owns(series)])
+            table.observed_at = _monotonic()
 
     def redirect(self, home: Home) -> None:
         """Move all instruments to another SDK: they record there from now on, bound ones too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import math
 import os
 import sys
 import threading
@@ -84,7 +85,7 @@ class MetricsSDK:
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(self.faults)
         self._scope.max_series = config.max_series
-        self._scope.sampler = sampler(config.exemplar_filter, config.clock.time)
+        self._scope.sampler = sampler(config.exemplar_filter or "always_off", config.clock.time)
         self.streams = Streams(self._scope, self._store, config.clock, self.faults, lambda: self.config)
         self._on_exit = at_exit
         self._collectors: dict[Collector, None] = {}
@@ -129,7 +130,7 @@ class MetricsSDK:
             if not self._store.change(config.resolutions, _aligned(config)):
                 raise ConfigurationError("a drain has been under way for five seconds: nothing was changed, try again")
             self.config = config
-            for instrument in list(self.registry.declared.values()) if self.registry.home is self else ():
+            for instrument in self.streams.instruments():
                 self.streams.arrange(instrument)
         self._flusher.wake()
         return config
@@ -145,6 +146,8 @@ class MetricsSDK:
         self._shutdown_result = False
         self._starting = threading.RLock()
         self._at_exit_registered = False
+        self._finalizer: Any = None
+        self._produced: list[Metric] = []  # what others had to tell when they were asked last
 
     # ---- declaring ----------------------------------------------------------------------------------------------
 
@@ -280,10 +283,17 @@ class MetricsSDK:
         else:
             told = [(table, cumulative(table, now)) for table in self.streams.tables(None)]
             metrics = [metric(table, points, "cumulative") for table, points in told if points]
-        metrics += [*self._produced(), *as_metrics(self.health(), self._started_at, now)]
+        metrics += [*self._produced, *as_metrics(self._health(explain=False), self._started_at, now)]
         return Snapshot(self.config.resource, now, tuple(metrics))
 
-    def _produced(self) -> list[Metric]:
+    def _ask(self, on_demand: bool) -> None:
+        """Run the callbacks, and have others produce what they have to tell, if somebody wants to know."""
+        if self.registry.home is self and not self._scope.is_closed():
+            self.registry.run_callbacks(on_demand)
+        if on_demand:
+            self._produced = self._produce()
+
+    def _produce(self) -> list[Metric]:
         """Return what others have to tell; one that fails costs its own metrics alone."""
         made: list[Metric] = []
         for producer in self.config.producers:
@@ -322,27 +332,34 @@ class MetricsSDK:
         collector.end()
         self.streams.remove_reader(collector)
 
-    def collect(self, collector: Collector, timeout: float = OBSERVE_SECONDS) -> Snapshot:
-        """Ask the callbacks, drain, and return what this reader is told; `collector.acknowledge()` if it has arrived.
+    def collect(self, collector: Collector, timeout: float = OBSERVE_SECONDS, acknowledged: bool = False) -> Snapshot:
+        """Ask the callbacks, drain, and return what this reader is told.
 
-        Raises TimeoutError if that takes longer than `timeout` seconds.
+        Its deltas come again until `collector.acknowledge()` says that they have arrived; `acknowledged`: they have.
+        Raises TimeoutError if another collection of this reader does not end within `timeout` seconds.
         """
         deadline = _monotonic() + timeout
         if not collector.lock.acquire(timeout=max(0.0, timeout)):
             raise TimeoutError(f"this reader is collecting already, and does not end within {timeout:g} s")
         try:
-            if not self._observe(deadline - _monotonic(), on_demand=True):
-                raise TimeoutError(f"the observable callbacks did not end within {timeout:g} s")
+            asked_at = _monotonic()
+            answered = self._observe(deadline - asked_at)
             self._store.drain(timeout=max(0.1, deadline - _monotonic()))
             self._expiry.forget_unobserved()
-            metrics = collector.collect()
-            return Snapshot(self.config.resource, collector.collected_at, (*metrics, *self._produced()))
+            # A callback that does not answer in time costs what was to be asked after it, and no counter.
+            metrics = collector.collect(-math.inf if answered else asked_at)
+            if acknowledged:
+                collector.acknowledge()
+            return Snapshot(self.config.resource, collector.collected_at, (*metrics, *self._produced))
         finally:
             collector.lock.release()
 
     def health(self) -> Health:
         """Return the accounting, and how the parts are doing. Drains nothing."""
-        counted = Accounts(self.streams.accounted(), self._points.waiting())
+        return self._health(explain=True)
+
+    def _health(self, explain: bool) -> Health:
+        counted = Accounts(self.streams.accounted(), self._points.waiting(), explain)
         merged = counted.total.merged
         return Health(
             compiled=COMPILED,
@@ -392,7 +409,7 @@ class MetricsSDK:
         handler that interrupted a flush, it returns False at once: the flush that is under way goes on.
         """
         deadline = _monotonic() + timeout
-        observed = self._observe(timeout)
+        observed = self._observe(timeout, on_demand=bool(self._exports.workers))
         drained = self._store.drain(timeout=max(0.0, deadline - _monotonic())) and observed
         self._tell_refused()  # also where nothing but drops has come, and no flusher runs
         if not self.config.background:
@@ -423,11 +440,13 @@ class MetricsSDK:
             self._shutting_down = None
             self._shut_down.open()
             atexit.unregister(self._at_exit)
+            if self._finalizer is not None:
+                self._finalizer.cancel()
         self._report("DEBUG", "final ")
         return self._shutdown_result
 
     def _shutdown(self, deadline: float) -> bool:
-        complete = self._observe(deadline - _monotonic())
+        complete = self._observe(deadline - _monotonic(), on_demand=bool(self._exports.workers))
         if COMPILED:
             self._scope.close()
         else:  # an interpreted cell has no such check on its fast path: it stops when it is taken for the last time
@@ -460,11 +479,11 @@ class MetricsSDK:
         """
         for section in list(self.registry.sections.values()) if self.registry.home is self else ():
             section.fold()
-        if not self.registry.observables or self.registry.home is not self or self._scope.is_closed():
+        observables = list(self.registry.observables) if self.registry.home is self and not self._scope.is_closed() else []
+        asks = any([on_demand or not one.on_demand for one in observables])
+        if not asks and not (on_demand and self.config.producers):
             return True
-        if not on_demand and all([one.on_demand for one in list(self.registry.observables)]):
-            return True
-        work = partial(self.registry.run_callbacks, on_demand)
+        work = partial(self._ask, on_demand)
         if self.config.background:
             return self._callbacks.run(work, timeout)
         work()
@@ -484,7 +503,7 @@ class MetricsSDK:
             # A child of multiprocessing ends without running what atexit knows.
             util = sys.modules.get("multiprocessing.util")
             if util is not None:
-                util.Finalize(None, self._at_exit, exitpriority=10)
+                self._finalizer = util.Finalize(None, self._at_exit, exitpriority=10)
         if self.config.background:
             self._scope.running = self._flusher.start()
             if self._scope.running:
@@ -506,7 +525,7 @@ class MetricsSDK:
         if not self._flushes:
             self._report_due = started + (config.health_report_interval_seconds or 0.0)
         self._flushes += 1
-        self._observe(max(0.1, config.flush_interval_seconds), on_demand=False)
+        self._observe(max(0.1, config.flush_interval_seconds), on_demand=self._exports.is_due(started))
         opened = self._store.opened()
         closing = self._exports.closing()
         self._store.drain()
@@ -579,6 +598,7 @@ class MetricsSDK:
     def _forked(self) -> None:
         """Begin anew in a forked child. Takes no lock, starts no thread, logs nothing."""
         self._scope.forked()
+        self.streams.forked()
         self._store.forked()
         for section in self.registry.sections.values() if self.registry.home is self else ():
             section.reset()

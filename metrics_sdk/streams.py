@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from metrics_sdk.clock import Clock
 from metrics_sdk.config import Config
@@ -16,6 +18,8 @@ from metrics_sdk.core.table import Description, Table
 from metrics_sdk.faults import Faults
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.view import Wishes, streams_of
+
+_DROPPED = "drop"  # the aggregation of a table that nobody reads, since views drop what is recorded
 
 
 class Streams:
@@ -43,8 +47,15 @@ class Streams:
         self._instruments: dict[Instrument, None] = {}
         self._refused: dict[Table, Table] = {}  # where values go while their instrument is turned off
         self._retired: list[Table] = []
-        self._chosen: dict[tuple[Table, Wishes | None], list[Table]] = {}
-        self._names: dict[str, list[Table]] | None = None
+        # What was looked up, with the number of changes until then: what is looked up while something changes is not kept.
+        self._changes = 0
+        self._chosen: dict[tuple[Table, Wishes | None], tuple[int, list[Table]]] = {}
+        self._names: tuple[int, dict[str, list[Table]]] = (-1, {})
+        self._changing: Any = threading.RLock()  # against another change of the readers
+
+    def forked(self) -> None:
+        """Begin anew in a forked child, where the lock may be held by a thread that is no more."""
+        self._changing._at_fork_reinit()
 
     # ---- making -------------------------------------------------------------------------------------------------
 
@@ -55,25 +66,28 @@ class Streams:
             if known.description.boundaries == description.boundaries:
                 known.describe(description)
                 return known
-        made: list[Table] = []
-        for reader in self.readers:
-            for stream in self._streams(description, reader):
-                if stream.likeness() not in [table.stream.likeness() for table in made]:
-                    made.append(self._table(description, stream))
-        names = [table.name.lower() for table in made]
-        if len(self.readers) == 1 and len(set(names)) < len(names):
-            self._faults.tell(f"views:{description.name}", f"views give several streams of {description.name!r} the same name")
-        if not made:  # dropped: values are counted, see `arrange`
-            made.append(self._table(description, Stream("", "", "sum", limit=1)))
-        made[0].others = tuple(made[1:])
-        return made[0]
-
-    def _streams(self, description: Description, reader: Wishes | None) -> list[Stream]:
-        config = self._config()
-        for view in config.views:
+        for view in self._config().views:
             if not view.suits(description.kind) and view.matches(description):
                 self._faults.report("view", f"{view} is not applied to {description.name!r}: no histogram of observed totals")
-        return streams_of(description, config, reader)
+        made = self._completed(description, None)
+        names = [table.name.lower() for table in made.all()]
+        if len(self.readers) == 1 and len(set(names)) < len(names):
+            self._faults.tell(f"views:{description.name}", f"views give several streams of {description.name!r} the same name")
+        return made
+
+    def _completed(self, description: Description, first: Table | None) -> Table:
+        """Return the first table of an instrument, `first` if that will do, with a table for each stream that anybody reads."""
+        made = [] if first is None or first.stream.aggregation == _DROPPED else first.all()
+        for reader in list(self.readers):
+            for stream in streams_of(description, self._config(), reader):
+                if stream.likeness() not in [table.stream.likeness() for table in made]:
+                    made.append(self._table(description, stream))
+        if not made:  # what is recorded is counted, see `arrange`
+            return self._table(description, Stream("", "", _DROPPED, limit=1)) if first is None else first
+        others = tuple(made[1:])
+        if others != made[0].others:
+            made[0].others = others
+        return made[0]
 
     def _table(self, description: Description, stream: Stream) -> Table:
         empty = new_aggregate(stream.aggregation, stream.boundaries, stream.max_buckets)
@@ -84,26 +98,49 @@ class Streams:
 
         `first`: from now on queries are answered from these.
         """
-        self.readers.insert(0 if first else len(self.readers), reader)
-        for table in self.first_tables():
-            known = [one.stream.likeness() for one in table.all()]
-            for stream in self._streams(table.description, reader):
-                if stream.likeness() not in known:
-                    table.others = (*table.others, self._table(table.description, stream))
-                    known.append(stream.likeness())
-            for instrument in list(self._instruments):
-                if instrument.route.table.own() is table:
-                    self.arrange(instrument)
-                    self.renew(instrument)
-        self._chosen.clear()
-        self._names = None
+        with self._changing:
+            self.readers.insert(0 if first else len(self.readers), reader)
+            self._arrange_all()
 
     def remove_reader(self, reader: Wishes | None) -> None:
-        """Forget what a reader wishes; the streams that there are stay. The last one is not forgotten."""
-        left = [one for one in self.readers if one is not reader]
-        self.readers = left or self.readers
+        """Forget what a reader wishes, and the streams that nobody else reads. The last reader is not forgotten."""
+        with self._changing:
+            left = [one for one in self.readers if one is not reader]
+            self.readers = left or self.readers
+            self._changed()
+            for table in self.first_tables():
+                read = [one for other in self.readers for one in self.of(table, other)]
+                table.others = tuple([one for one in table.others if one in read])
+            self._arrange_all()
+
+    def _arrange_all(self) -> None:
+        self._changed()
+        for table in self.first_tables():
+            self._complete(table)
+        for instrument in self.instruments():
+            self.arrange(instrument)
+
+    def _complete(self, table: Table) -> None:
+        whole = self._completed(table.description, table)
+        if whole is not table:
+            self._first[table.description.key] = whole
+        self._changed()
+
+    def slot_for(self, table: Table, reader: object) -> int:
+        """Return the slot of a reader's taps in a table: a new one, or one that another reader has given up."""
+        with self._changing:
+            cutters = table.cutters
+            slot = cutters.index(None) if None in cutters else len(cutters)
+            cutters[slot : slot + 1] = [reader]
+        return slot
+
+    def _changed(self) -> None:
+        self._changes += 1
         self._chosen.clear()
-        self._names = None
+
+    def instruments(self) -> list[Instrument]:
+        """Return the instruments that record into these tables."""
+        return [one for one in list(self._instruments) if one.route.table.scope is self._scope]
 
     def publish(self, table: Table, replace: bool = False) -> None:
         """Show the tables to readers; in the place of those that are shown already only if told to replace them."""
@@ -112,7 +149,7 @@ class Streams:
             self._first[key] = table
         else:
             self._first.setdefault(key, table)
-        self._names = None
+        self._complete(self._first[key])  # a reader may have been added since the table was made
 
     def arrange(self, instrument: Instrument) -> None:
         """Let an instrument record as the configuration has it: not at all, or without windows."""
@@ -132,10 +169,14 @@ class Streams:
                 series.windowed = windowed
         dropped = not any([self.of(published, reader) for reader in self.readers])
         disabled = dropped or _matches(config.disabled, name)
-        if disabled and table.stands_for is None:
+        route = instrument.route
+        if disabled and table.stands_for is not published:
             instrument.redirect(self.refusing(published, DISABLED))
-        elif not disabled and table.stands_for is not None:
+        elif not disabled and (table is not published or route.others is not published.others):
             instrument.redirect(published)
+        if disabled:
+            for one in published.all():
+                one.observed = frozenset() if one.description.kind.observable else None
 
     def renew(self, instrument: Instrument) -> None:
         """Let an instrument find its series anew, since there are other ones than before."""
@@ -170,7 +211,10 @@ class Streams:
         everything = [series for one in table.all() for series in list(one.series.values())]
         self._store.drain(everything)
         self._retired += table.all()
-        self._chosen.clear()
+        self._changed()
+        for instrument in list(self._instruments):
+            if instrument.route.table.own() is table:
+                self._instruments.pop(instrument, None)
         if any([series.current().merged for series in everything]):
             name = table.description.name
             self._faults.report(
@@ -196,10 +240,12 @@ class Streams:
         if reader not in self.readers:
             reader = self.readers[0]
         key = (first, reader)
-        chosen = self._chosen.get(key)
-        if chosen is None:
+        changes, chosen = self._chosen.get(key, (-1, []))
+        if changes != self._changes:
+            changes = self._changes
             wished = [stream.likeness() for stream in streams_of(first.description, self._config(), reader)]
-            chosen = self._chosen[key] = [table for table in first.all() if table.stream.likeness() in wished]
+            chosen = [table for table in first.all() if table.stream.likeness() in wished]
+            self._chosen[key] = (changes, chosen)
         return chosen
 
     def queried(self) -> list[Table]:
@@ -209,20 +255,23 @@ class Streams:
     def named(self, name: str) -> list[Table]:
         """Return the tables of that name that queries are answered from: one, or one of each meter that has it.
 
-        Where these are of different sorts, those that are like the one made last.
+        Where these are of different sorts, those that are like the one made last that has values.
         """
-        names = self._names
-        if names is None:
-            names = {}
+        changes, names = self._names
+        if changes != self._changes:
+            changes, names = self._changes, {}
             for first in self.first_tables():
                 alike: dict[str, Table] = {}
                 for table in self.of(first, self.readers[0]):
                     alike.setdefault(table.name.lower(), table)
                 for key, table in alike.items():
                     names.setdefault(key, []).append(table)
-            self._names = names
+            self._names = (changes, names)
         found = names.get(name.lower(), [])
-        return [one for one in found if _sort(one) == _sort(found[-1])]
+        if len(found) < 2:
+            return found
+        used = [one for one in found if one.is_used()] or found
+        return [one for one in found if _sort(one) == _sort(used[-1])]
 
     def names(self) -> Iterable[str]:
         """Return the names that can be asked for."""

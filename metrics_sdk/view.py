@@ -109,7 +109,8 @@ class View:
         if name is not None and (instrument_name is None or "*" in instrument_name or "?" in instrument_name):
             raise ConfigurationError(f"a View that names a stream ({name!r}) must select one instrument by its name")
         for what, keys in (("attribute_keys", attribute_keys), ("excluded_attribute_keys", excluded_attribute_keys)):
-            if isinstance(keys, str) or not (keys is None or isinstance(keys, Collection)):
+            listed = keys is None or (isinstance(keys, Collection) and not isinstance(keys, str))
+            if not listed or not all([isinstance(key, str) for key in keys or ()]):
                 raise ConfigurationError(f"View.{what} must be keys of attributes, such as {{'route'}}, not {keys!r}")
         if aggregation is not None and not isinstance(aggregation, Aggregation):
             raise ConfigurationError(
@@ -141,9 +142,9 @@ class View:
 
         meter: Any = described.meter
         return (
-            (self.instrument_name is None or fnmatchcase(described.name.lower(), self.instrument_name))
+            (self.instrument_name is None or fnmatchcase(described.name.lower(), _literal(self.instrument_name)))
             and self.instrument_kind in (None, described.kind.name)
-            and (self.instrument_unit is None or fnmatchcase(described.unit, self.instrument_unit))
+            and (self.instrument_unit is None or fnmatchcase(described.unit, _literal(self.instrument_unit)))
             and self.meter_name in (None, getattr(meter, "name", None))
             and self.meter_version in (None, getattr(meter, "version", None))
             and self.meter_schema_url in (None, getattr(meter, "schema_url", None))
@@ -152,6 +153,10 @@ class View:
     def suits(self, kind: Kind) -> bool:
         """Tell whether its aggregation makes sense for a kind of instrument."""
         return self.aggregation is None or suits(self.aggregation, kind)
+
+
+def _literal(pattern: str) -> str:
+    return pattern.replace("[", "[[]")  # which `fnmatch` gives a meaning, and the specification does not
 
 
 _DEFAULT_VIEW = View("*")
@@ -171,7 +176,7 @@ class Defaults(Protocol):
     """What applies where neither a view nor a reader says anything; a Config is this."""
 
     views: Sequence[View]
-    histogram_aggregation: Literal["exponential", "explicit"]
+    histogram_aggregation: Literal["exponential", "explicit"] | None
     max_buckets: int
     max_series_per_instrument: int
 
@@ -197,7 +202,7 @@ def _stream(view: View, described: Description, defaults: Defaults, wishes: Wish
         chosen, max_buckets = aggregation.kind, aggregation.max_buckets
         boundaries = described.boundaries if aggregation.boundaries is None else aggregation.boundaries
     elif chosen == "histogram":
-        chosen = "explicit" if boundaries is not None else defaults.histogram_aggregation
+        chosen = "explicit" if boundaries is not None else defaults.histogram_aggregation or "exponential"
     if chosen != "explicit":
         boundaries = None
     elif boundaries is None:

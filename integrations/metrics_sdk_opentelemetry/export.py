@@ -20,7 +20,7 @@ _MAX_COMPLAINTS = 1000
 
 _Series = list[tuple[Attributes, float]]
 _Part = tuple[str, str, str, _Series]  # what follows the metric's name, kind, unit, series
-_Key = tuple[Scope | None, str]
+_Key = tuple[Scope | None, str, str, str]  # meter, name, unit, description: two with one name are not one instrument
 
 
 class OpenTelemetryExporter:
@@ -41,7 +41,8 @@ class OpenTelemetryExporter:
     up-down counter if there were values below zero when it was first seen. Exemplars stay behind, and so do NaN and infinities.
 
     What cannot be reported costs itself alone and is logged once: a name that the provider refuses, deltas (it wants totals:
-    leave `Export.temporality` as it is), and what has become of another kind since it was declared.
+    leave `Export.temporality` as it is), and what has become of another kind since it was declared. Of
+    two streams with one name, unit and description, only the first is reported: their sum would count twice what both have.
     """
 
     def __init__(self, meter_provider: MeterProvider | None = None, *, meter_name: str = "metrics_sdk") -> None:
@@ -68,9 +69,13 @@ class OpenTelemetryExporter:
             if metric.meter is not None and metric.meter.name == self._scope.name:
                 continue  # declared by an exporter like this one: to go round and round would make ever more of them
             for suffix, kind, unit, series in _parts(metric):
-                key = (metric.meter, metric.name + suffix)
-                if series and self._has_instrument(key, kind, unit, metric):
-                    latest.setdefault(key, []).extend(_observations(series))
+                key = (metric.meter, metric.name + suffix, unit, metric.description)
+                if not series or not self._has_instrument(key, kind, metric):
+                    continue
+                if key in latest:
+                    self._complain(key, "is not reported: an instrument or view before it has the very same name")
+                    continue
+                latest[key] = list(_observations(series))
         self._latest = latest
 
     def shutdown(self) -> None:
@@ -78,20 +83,20 @@ class OpenTelemetryExporter:
         self._is_shut_down = True
         self._latest = {}
 
-    def _has_instrument(self, key: _Key, kind: str, unit: str, metric: Metric) -> bool:
+    def _has_instrument(self, key: _Key, kind: str, metric: Metric) -> bool:
         """Tell whether the values can be reported, by an instrument that is declared if there is none yet."""
         if metric.temporality == "delta" and not metric.kind.endswith("gauge"):
             return self._complain(key, "is not reported: observable instruments have totals, and these are deltas")
         known = self._declared.get(key)
         if known is None:
-            known = self._declared[key] = self._declare(key, kind, unit, metric.description)
+            known = self._declared[key] = self._declare(key, kind)
         # What only grows may be reported by what may fall as well, not the other way round.
         if known and known != kind and (known, kind) != ("up_down_counter", "counter"):
             return self._complain(key, f"is not reported: its kind is {kind} now, its instrument's is {known}")
         return bool(known)
 
-    def _declare(self, key: _Key, kind: str, unit: str, description: str) -> str:
-        scope, name = key
+    def _declare(self, key: _Key, kind: str) -> str:
+        scope, name, unit, description = key
         scope = self._scope if scope is None else scope
         try:
             provider = self._provider if self._provider is not None else api.get_meter_provider()

@@ -79,14 +79,14 @@ class _Observing:
         self.unit = ours.unit
         self.description = ours.description
         self._observe = observe
-        self._callbacks: list[object] = []
+        self._callbacks: dict[int, tuple[object, object]] = {}  # by id; each is kept, so that no other has its id
 
     def add_callbacks(self, callbacks: Sequence[CallbackT] | None) -> None:
         """Observe by these callbacks as well; those that it has already, once. One that is none is logged."""
         for callback in callbacks or ():
-            if any([callback is known for known in self._callbacks]):
+            mine = (callback, object())
+            if self._callbacks.setdefault(id(callback), mine) is not mine:  # one call: whoever comes second leaves it
                 continue
-            self._callbacks.append(callback)
             try:
                 ask = _asking(callback)
             except Exception:

@@ -126,18 +126,24 @@ class Meter(metrics.Meter):
     ) -> T:
         name, unit, description = self._checked(name, unit, description)
         identity = (name.lower(), kind, unit, description)
+        known, advised = identity, boundaries
         with self._declaring:
             made: T | None = self._made.get(identity)
             if made is None:
-                self._warn_of_another(name, identity)
+                known = self._names.setdefault(identity[0], identity)
                 ours = self._sdk.registry.declare_for(self._scope, kind, name, unit, description, boundaries)
                 made = self._made[identity] = wanted(ours)
                 self._advised[identity] = boundaries
-            elif self._advised[identity] != boundaries:
-                self._warn(
-                    f"advised {name}",
-                    f"{name} was created before, with other boundaries advised: {self._advised[identity]} are used",
-                )
+            advised = self._advised[identity]
+        # Logged without the lock: a handler may do anything.
+        if known != identity:
+            self._warn(
+                f"conflict {identity[0]}",
+                f"{name} was created before as {known[1]} with unit {known[2]!r} and description {known[3]!r}, now it is "
+                f"{identity[1]} with unit {identity[2]!r} and description {identity[3]!r}: both are exported under one name",
+            )
+        if advised != boundaries:
+            self._warn(f"advised {name}", f"{name} was created before, with other boundaries advised: {advised} are used")
         return made
 
     def _checked(self, name: Any, unit: Any, description: Any) -> tuple[str, str, str]:
@@ -146,15 +152,6 @@ class Meter(metrics.Meter):
             self._warn(f"name {shown}", f"{shown!r} is no valid name of an instrument, it is used all the same")
             name = shown
         return name, as_text(unit, _LONGEST_UNIT), as_text(description, MAX_DESCRIPTION_LENGTH)
-
-    def _warn_of_another(self, name: str, identity: _Identity) -> None:
-        known = self._names.setdefault(identity[0], identity)
-        if known != identity:
-            self._warn(
-                f"conflict {identity[0]}",
-                f"{name} was created before as {known[1]} with unit {known[2]!r} and description {known[3]!r}, now it is "
-                f"{identity[1]} with unit {identity[2]!r} and description {identity[3]!r}: both are exported under one name",
-            )
 
     def _warn(self, about: str, message: str) -> None:
         if about not in self._warned and len(self._warned) < 1000:

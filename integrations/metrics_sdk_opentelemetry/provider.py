@@ -8,7 +8,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics
@@ -19,6 +19,7 @@ from metrics_sdk.names import MAX_NAME_LENGTH, as_text
 from metrics_sdk.snapshot import Meter as Scope
 from metrics_sdk.view import Aggregation
 
+from .call import Call
 from .meter import Meter
 from .resource import SDKResource, attributes_of
 from .views import view_of
@@ -60,16 +61,19 @@ class MeterProvider(metrics.MeterProvider):
         config: Config | None = None,
         exponential_for_queries: bool = False,
     ) -> None:
+        if config is not None and not isinstance(config, Config):
+            raise ConfigurationError(f"config must be a metrics_sdk.Config, not {config!r}")
+        readers = _readers(metric_readers)
         attributes = attributes_of(resource)
         given = {} if config is None else vars(config)
         if config is not None:
             attributes = {**config.resource, **attributes} if resource is not None else {**attributes, **config.resource}
         chosen: dict[str, Any] = {
-            "histogram_aggregation": "explicit",
             **given,
+            "histogram_aggregation": given.get("histogram_aggregation") or "explicit",
             "resource": attributes,
             "views": (*given.get("views", ()), *[view_of(view) for view in views]),
-            "exemplar_filter": _filter(exemplar_filter),
+            "exemplar_filter": _filter(exemplar_filter or given.get("exemplar_filter")),
         }
         self._disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
         self.sdk = MetricsSDK(Config(**chosen), at_exit=self._at_exit)
@@ -79,9 +83,7 @@ class MeterProvider(metrics.MeterProvider):
         self._meters: dict[Scope, Meter] = {}
         self._readers: list[ReaderAdapter] = []
         self._shut_down = False
-        for reader in metric_readers:
-            if reader in _adapted:
-                raise ConfigurationError(f"{reader!r} has a meter provider already")
+        for reader in readers:
             self._adopt(reader)
         streams = self.sdk.streams
         if exponential_for_queries:
@@ -115,20 +117,27 @@ class MeterProvider(metrics.MeterProvider):
     # ---- readers ------------------------------------------------------------------------------------------------
 
     def add_metric_reader(self, metric_reader: Any) -> None:
-        """Let another reader collect; of what there was before, it is told the totals and no deltas."""
-        if metric_reader in _adapted:
-            logger.warning("%r has a meter provider already", metric_reader)
-        elif self._shut_down:
-            logger.warning("this meter provider is shut down: %r is not added", metric_reader)
-        else:
-            self._adopt(metric_reader)
+        """Let another reader collect.
+
+        Of what there was before it is told the totals, where its streams were there already, and no deltas.
+        """
+        try:
+            _readers([metric_reader])
+        except ConfigurationError as error:
+            logger.warning("%s", error)
+            return
+        with self._lock:  # `shutdown()` comes before or after it, and then reaches this reader
+            if not self._shut_down:
+                self._adopt(metric_reader)
+                return
+        logger.warning("this meter provider is shut down: %r is not added", metric_reader)
 
     def remove_metric_reader(self, metric_reader: Any) -> None:
         """Let a reader collect no more, and shut it down."""
         for adapter in self._readers:
             if adapter.reader is metric_reader:
                 self._readers = [one for one in self._readers if one is not adapter]
-                self._of_readers("shutdown", [adapter], 30.0)
+                self._shut_down_readers([adapter], 30.0)
                 adapter.detach()
                 _adapted.discard(metric_reader)
                 return
@@ -146,8 +155,12 @@ class MeterProvider(metrics.MeterProvider):
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
         """Collect and export everything; tell whether all readers and exporters did so within the time. Raises nothing."""
-        deadline = time.monotonic() + timeout_millis / 1000
-        done = self._of_readers("force_flush", self._readers, timeout_millis / 1000)
+        seconds = 10.0 if timeout_millis is None else timeout_millis / 1000
+        deadline = time.monotonic() + seconds
+        for adapter in self._readers:
+            if adapter.flushing is None or adapter.flushing.has_ended:  # else another one would hang as well
+                adapter.flushing = Call(adapter.reader.force_flush, seconds)
+        done = all([adapter.flushing.ended_well(deadline) for adapter in self._readers if adapter.flushing is not None])
         return self.sdk.flush(max(0.0, deadline - time.monotonic())) and done
 
     def shutdown(self, timeout_millis: float = 30_000) -> bool:
@@ -157,9 +170,10 @@ class MeterProvider(metrics.MeterProvider):
         if again:
             logger.warning("shutdown can only be called once")
             return False
-        deadline = time.monotonic() + timeout_millis / 1000
+        seconds = 30.0 if timeout_millis is None else timeout_millis / 1000
+        deadline = time.monotonic() + seconds
         # What there is is collected first: a reader asks the callbacks, which our SDK does not once it is shut down.
-        done = self._of_readers("shutdown", self._readers, timeout_millis / 1000)
+        done = self._shut_down_readers(self._readers, seconds)
         done = self.sdk.shutdown(max(0.1, deadline - time.monotonic())) and done
         for adapter in self._readers:
             _adapted.discard(adapter.reader)
@@ -170,9 +184,9 @@ class MeterProvider(metrics.MeterProvider):
         if self._shutdown_on_exit and not self._shut_down:
             self.shutdown(1000 * self.sdk.config.shutdown_timeout_seconds)
 
-    def _of_readers(self, method: str, adapters: Sequence[ReaderAdapter], seconds: float) -> bool:
-        """Call a method of all readers at the same time; tell whether all returned within `seconds`, and did not fail."""
-        calls = [_Call(getattr(adapter.reader, method), seconds) for adapter in adapters]
+    def _shut_down_readers(self, adapters: Sequence[ReaderAdapter], seconds: float) -> bool:
+        """Shut readers down, all at the same time; tell whether all returned within `seconds`, and did not fail."""
+        calls = [Call(adapter.reader.shutdown, seconds) for adapter in adapters]
         deadline = time.monotonic() + seconds
         return all([call.ended_well(deadline) for call in calls])
 
@@ -180,34 +194,6 @@ class MeterProvider(metrics.MeterProvider):
         self._lock._at_fork_reinit()
         for meter in list(self._meters.values()):
             meter.forked()
-
-
-class _Call:
-    """One call on a thread of its own, so that whoever hangs holds up nobody."""
-
-    def __init__(self, method: Callable[..., Any], seconds: float) -> None:
-        self._method = method
-        self._seconds = seconds
-        self._done = threading.Event()
-        self._failed = False
-        try:
-            threading.Thread(target=self._run, name="metrics-sdk-reader", daemon=True).start()
-        except RuntimeError:  # no thread is to be had, as on the interpreter's way out
-            self._run()
-
-    def _run(self) -> None:
-        try:
-            if self._method(timeout_millis=1000 * self._seconds) is False:
-                self._failed = True
-        except BaseException:
-            self._failed = True
-            logger.exception("%r failed", self._method)
-        finally:
-            self._done.set()
-
-    def ended_well(self, deadline: float) -> bool:
-        """Tell whether it has returned before `deadline`, and well."""
-        return self._done.wait(max(0.0, deadline - time.monotonic())) and not self._failed
 
 
 class _ForQueries:
@@ -220,6 +206,22 @@ class _ForQueries:
     def cardinality_limit(self, kind: str) -> int | None:
         """Return the default."""
         return None
+
+
+def _readers(given: Any) -> list[Any]:
+    """Return the readers. Raises ConfigurationError for what is none, and for one that has a meter provider already."""
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        raise ConfigurationError(f"metric_readers must be a list of readers, not {given!r}")
+    readers = list(given)
+    for reader in readers:
+        if not callable(getattr(reader, "_set_collect_callback", None)):
+            raise ConfigurationError(
+                f"{reader!r} is no reader of opentelemetry-sdk: an exporter of it goes into a PeriodicExportingMetricReader, "
+                "one of ours into Config(exporters=[…])"
+            )
+        if reader in _adapted or readers.count(reader) > 1:
+            raise ConfigurationError(f"{reader!r} has a meter provider already")
+    return readers
 
 
 def _filter(given: Any) -> str:

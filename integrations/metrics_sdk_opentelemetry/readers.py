@@ -9,6 +9,7 @@ from opentelemetry.sdk.metrics import MetricsTimeoutError
 
 from metrics_sdk.sdk import MetricsSDK
 
+from .call import Call
 from .points import metrics_data
 from .views import Wishes
 
@@ -23,6 +24,7 @@ class ReaderAdapter:
         wishes = Wishes(reader)
         self.reader = reader
         self.is_default = wishes.are_default
+        self.flushing: Call | None = None  # one that has not returned yet
         self._sdk = sdk
         self._resource = resource
         resource()  # made now: detecting it may need threads, which are not to be had at the interpreter's exit
@@ -48,12 +50,9 @@ class ReaderAdapter:
 
         A periodic reader's thread does not survive other exceptions.
         """
-        collector = self._collector
         try:
-            with collector.lock:
-                snapshot = self._sdk.collect(collector, timeout_millis / 1000)
-                made = metrics_data(snapshot, self._resource())
-                collector.acknowledge()
+            snapshot = self._sdk.collect(self._collector, timeout_millis / 1000, acknowledged=True)
+            made = metrics_data(snapshot, self._resource())
         except TimeoutError as error:
             raise MetricsTimeoutError(str(error)) from error
         except Exception:

@@ -9,13 +9,20 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from metrics_sdk.config import Config
+from metrics_sdk.errors import ConfigurationError
 
 
 def attributes_of(resource: Any) -> dict[str, Any]:
-    """Return the attributes of a resource: opentelemetry-sdk's, a mapping, or, for None, what is detected."""
+    """Return the attributes of a resource: opentelemetry-sdk's, a mapping, or, for None, what is detected.
+
+    Raises ConfigurationError for what is none.
+    """
     if resource is None:
         return detected()
-    return dict(resource if isinstance(resource, Mapping) else resource.attributes)
+    found = resource if isinstance(resource, Mapping) else getattr(resource, "attributes", None)
+    if not isinstance(found, Mapping):
+        raise ConfigurationError(f"a resource is opentelemetry-sdk's, or a mapping of attributes, not {resource!r}")
+    return dict(found)
 
 
 def detected() -> dict[str, Any]:

@@ -168,8 +168,3 @@ def reservoir_for(stream: Stream) -> Reservoir:
     if stream.aggregation == "explicit":
         return Reservoir(0, stream.boundaries)
     return Reservoir(min(20, stream.max_buckets) if stream.aggregation == "exponential" else 1, None)
-
-
-def no_span(context: Any) -> tuple[int, int, bool]:
-    """Return what stands for no span."""
-    return 0, 0, False

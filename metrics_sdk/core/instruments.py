@@ -116,6 +116,7 @@ class Route:
 
     def __init__(self, table: Table, base: Pairs) -> None:
         self.table: Final = table
+        self.others: Final = table.others  # as they were: when there are others, there has to be another route
         self.base: Final = base
         self.bare: Final[Cell] = table.cell_for(base)
         self.ways = 0  # learnt; where attributes are left out there is no end of them

@@ -95,6 +95,7 @@ class Table:
         self.windowed = scope.windowed
         self.windowed_since = 0.0  # when windows were turned on for this instrument, if they were off
         self.observed: frozenset[Series] | None = None  # observable instruments: the series seen at the last callback
+        self.observed_at = -math.inf  # when that was, by the monotonic clock
         # The readers that take what has come since their last collection, by slot, see `Series.cut`; None for one that is gone.
         self.cutters: Final[list[Any]] = []
         self.twins = False  # whether a series has come back beside another one with its attributes
@@ -266,6 +267,13 @@ class Table:
     def listed(self) -> list[Series]:
         """Return the series that have, or had, a value in this process, oldest first."""
         return self.live(list(self.series.values()))
+
+    def is_used(self) -> bool:
+        """Tell whether any value was recorded."""
+        for series in list(self.series.values()):
+            if series.current().merged or any([cell.pending_count() for cell in series.cell.parts()]):
+                return True
+        return self.remains is not None
 
     def overflow(self) -> Series | None:
         """Return the overflow series, None if it was not needed."""

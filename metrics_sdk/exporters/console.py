@@ -6,11 +6,14 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Point, Snapshot
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric, Point, Snapshot
 
 
 class ConsoleExporter:
-    """Prints to `stream`, standard output by default; self-metrics only if asked for."""
+    """Prints to `stream`, standard output by default; self-metrics only if asked for.
+
+    What is no total, and what is a meter's, has that behind it: `calls{} 1 (delta, meter 'lib' '1.0')`.
+    """
 
     def __init__(self, stream: TextIO | None = None, *, self_metrics: bool = False) -> None:
         self._stream = stream
@@ -29,9 +32,17 @@ class ConsoleExporter:
         for metric in snapshot.metrics:
             if metric.name.startswith("metrics_sdk.") and not self._self_metrics:
                 continue
+            about = _about(metric)
             for point in metric.points:
                 attributes = ",".join([f"{key}={value!r}" for key, value in point.attributes])
-                yield f"{metric.name}{{{attributes}}} {_shown(point)}{' ' + metric.unit if metric.unit else ''}"
+                yield f"{metric.name}{{{attributes}}} {_shown(point)}{' ' + metric.unit if metric.unit else ''}{about}"
+
+
+def _about(metric: Metric) -> str:
+    made = ["delta"] if metric.temporality == "delta" and not metric.kind.endswith("gauge") else []
+    if metric.meter is not None:
+        made.append(" ".join(["meter", *[repr(one) for one in metric.meter[:2] if one]]))
+    return f" ({', '.join(made)})" if made else ""
 
 
 def _shown(point: Point) -> str:

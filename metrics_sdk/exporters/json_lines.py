@@ -16,7 +16,8 @@ class JsonLinesExporter:
 
     A line has `time` and `start_time` (Unix seconds), `name`, `kind`, `unit`, `attributes`, `resource`, and either `value` or
     `count`, `sum`, `min`, `max` and the buckets: `boundaries` with `bucket_counts`, or `scale`, `zero_count`, `positive`
-    and `negative` as lists of [bucket, count].
+    and `negative` as lists of [bucket, count]. All but gauges have a `temporality`: "cumulative" for totals, "delta" for what
+    came since the last export. `meter`, only where there is one, has its `name` and `version`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -43,10 +44,20 @@ def _lines(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
                 "name": metric.name,
                 "kind": metric.kind,
                 "unit": metric.unit,
+                **_about(metric),
                 "attributes": dict(point.attributes),
                 "resource": dict(snapshot.resource),
                 **_values(metric, point),
             }
+
+
+def _about(metric: Metric) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    if not metric.kind.endswith("gauge"):
+        made["temporality"] = metric.temporality
+    if metric.meter is not None:
+        made["meter"] = {"name": metric.meter.name, "version": metric.meter.version}
+    return made
 
 
 def _values(metric: Metric, point: Point) -> dict[str, Any]:
