@@ -492,3 +492,35 @@ print(good)
 """
     )
     assert "True\n" == run_python(program, stderr=None, deadline=40)
+
+
+class Producing:
+    """Has one metric to tell, once it is let."""
+
+    def __init__(self, go: threading.Event) -> None:
+        self.go = go
+
+    def produce(self) -> list[Any]:
+        self.go.wait(30)
+        return [Metric("foreign", "gauge", "", "", None, (Point((), 1.0, 0.0, 1.0),))]
+
+
+def test_a_producer_that_hangs_stops_neither_flushes_nor_queries_nor_the_shutdown() -> None:
+    go = threading.Event()
+    exporter = MemoryExporter()
+    sdk = MetricsSDK(
+        Config(producers=[Producing(go)], exporters=[Export(exporter, interval_seconds=0.01)], flush_interval_seconds=0.01)
+    )
+    counter = sdk.counter("c")
+    counter.add(1)
+    assert sdk.flush(0.05) is False
+    assert sdk.query("c").sum == 1
+    assert sdk.shutdown(0.1) is False
+    go.set()
+
+
+def test_what_a_producer_tells_leaves_with_the_snapshot() -> None:
+    go = threading.Event()
+    go.set()
+    with MetricsSDK(Config(producers=[Producing(go)], background=False)) as sdk:
+        assert "foreign" in [metric.name for metric in sdk.snapshot().metrics]
