@@ -14,6 +14,7 @@ import pytest
 from metrics_sdk import Config, Export, MetricsSDK
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.exporters import MemoryExporter
+from metrics_sdk.snapshot import Metric, Point
 
 
 def test_importing_and_declaring_starts_no_thread_and_opens_nothing(run_python: Callable[..., str]) -> None:
