@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import sys
 import threading
@@ -28,11 +27,12 @@ from metrics_sdk.core.numbers import to_float
 from metrics_sdk.core.reasons import INSTRUMENT_LIMIT, INVALID_NAME
 from metrics_sdk.core.series import Observed, Series
 from metrics_sdk.core.table import Description, Table
-from metrics_sdk.errors import DeclarationError, TooManyInstruments
+from metrics_sdk.errors import ConfigurationError, DeclarationError, TooManyInstruments
 from metrics_sdk.faults import Faults
 from metrics_sdk.names import MAX_NAME_LENGTH, RESERVED, has_syntax, is_name
 from metrics_sdk.snapshot import Meter
 from metrics_sdk.streams import Streams
+from metrics_sdk.view import checked_boundaries
 
 MAX_UNIT_LENGTH = 63
 MAX_DESCRIPTION_LENGTH = 1024
@@ -361,17 +361,10 @@ def _check_text(name: object, unit: object, description: object) -> None:
 
 
 def _checked(boundaries: Sequence[float] | None, name: str) -> tuple[float, ...] | None:
-    if boundaries is None:
-        return None
     try:
-        made = tuple([float(bound) for bound in boundaries])
-    except (TypeError, ValueError, OverflowError) as error:
-        raise DeclarationError(f"the boundaries of {name!r} must be numbers, not {_shortened(boundaries)}") from error
-    if not all(map(math.isfinite, made)) or any(a >= b for a, b in itertools.pairwise(made)):
-        raise DeclarationError(
-            f"the boundaries of {name!r} must be finite and strictly ascending, not {_shortened(boundaries)}"
-        )
-    return made
+        return None if boundaries is None else checked_boundaries(boundaries)
+    except ConfigurationError as error:
+        raise DeclarationError(f"the boundaries of {name!r} {str(error).removeprefix('boundaries ')}") from error
 
 
 def _shortened(value: object) -> str:

@@ -28,11 +28,12 @@ from metrics_sdk.core.table import PER_SECOND, Table
 from metrics_sdk.errors import ConfigurationError, DeclarationError
 from metrics_sdk.expiry import Expiry
 from metrics_sdk.exports import Exports
-from metrics_sdk.faults import LOGGER, Faults
+from metrics_sdk.faults import Faults
 from metrics_sdk.feeds import Window
 from metrics_sdk.flusher import Flusher
-from metrics_sdk.health import Accounts, Health, account, as_metrics, drops_of, told_overflow
+from metrics_sdk.health import Accounts, Health, account, as_metrics
 from metrics_sdk.interval import Seconds, Time
+from metrics_sdk.journal import Journal
 from metrics_sdk.parallelism import Concurrency
 from metrics_sdk.points import Points
 from metrics_sdk.query import Aggregate, Grouped
@@ -87,6 +88,7 @@ class MetricsSDK:
         self._scope.max_series = config.max_series
         self._scope.sampler = sampler(config.exemplar_filter or "always_off", config.clock.time)
         self.streams = Streams(self._scope, self._store, config.clock, self.faults, lambda: self.config)
+        self._journal = Journal(self.streams, self._scope, self.faults, self.health)
         self._on_exit = at_exit
         self._collectors: dict[Collector, None] = {}
         self._expiry = Expiry(
@@ -411,7 +413,7 @@ class MetricsSDK:
         deadline = _monotonic() + timeout
         observed = self._observe(timeout, on_demand=bool(self._exports.workers))
         drained = self._store.drain(timeout=max(0.0, deadline - _monotonic())) and observed
-        self._tell_refused()  # also where nothing but drops has come, and no flusher runs
+        self._journal.tell_refused()  # also where nothing but drops has come, and no flusher runs
         if not self.config.background:
             self._store.age()
             self._expiry.forget_unobserved()
@@ -442,7 +444,7 @@ class MetricsSDK:
             atexit.unregister(self._at_exit)
             if self._finalizer is not None:
                 self._finalizer.cancel()
-        self._report("DEBUG", "final ")
+        self._journal.report("DEBUG", "final ")
         return self._shutdown_result
 
     def _shutdown(self, deadline: float) -> bool:
@@ -532,13 +534,13 @@ class MetricsSDK:
         if closing is not None and self._store.opened() != opened:
             self._exports.closed(closing)
         self._store.age()
-        self._tell_refused()
+        self._journal.tell_refused()
         self._expiry.forget_unobserved()
         self._expiry.sweep()
         self._exports.submit_due(started)
         if config.health_report_interval_seconds is not None and started >= self._report_due:
             self._report_due = started + config.health_report_interval_seconds
-            self._report("INFO", "")
+            self._journal.report("INFO")
         now = self._clock.monotonic()
         self._flush_seconds += now - started
         next_pass = max(started + config.flush_interval_seconds, now)
@@ -550,25 +552,6 @@ class MetricsSDK:
         """Return for how many seconds there can be windows of what is no more."""
         return max([resolution.span + resolution.width for resolution in self.config.resolutions], default=0.0)
 
-    def _tell_refused(self) -> None:
-        """Log which instruments values were dropped of, and which have too many series: not where it happens."""
-        tables = self.streams.all_tables()
-        refused = self._scope.refused
-        if refused:
-            of_series = {id(table.empty): table for table in tables}  # each table's series have one in common
-            gone = list(refused)
-            refused.clear()
-            for series in gone:
-                table = of_series.get(id(series.empty))
-                if table is None:  # retired
-                    continue
-                for reason in drops_of(series):
-                    self.faults.tell(f"dropped:{reason}:{table.name}", f"values of {table.name!r} are dropped: {reason}")
-        for table in tables:
-            if table.overflowed:
-                table.overflowed = False
-                self.faults.tell(f"overflow:{table.name}", told_overflow(table))
-
     def tables(self) -> list[Table]:
         """Return the tables that queries are answered from."""
         return self.streams.queried()
@@ -576,24 +559,6 @@ class MetricsSDK:
     def merged(self) -> int:
         """Return how many values are merged."""
         return sum([int(account(table.known()).merged) for table in self.streams.all_tables()])
-
-    def _report(self, level_name: str, which: str) -> None:
-        import logging  # 3 ms, which importing this package need not take
-
-        logger, level = logging.getLogger(LOGGER), getattr(logging, level_name)
-        if logger.isEnabledFor(level):
-            health = self.health()
-            logger.log(
-                level,
-                "%sreport: received %d, merged %d, dropped %s, pending %d, %d series, faults %s",
-                which,
-                health.received,
-                health.merged,
-                dict(health.dropped) or 0,
-                health.pending,
-                health.series,
-                dict(health.faults) or 0,
-            )
 
     def _forked(self) -> None:
         """Begin anew in a forked child. Takes no lock, starts no thread, logs nothing."""

@@ -57,9 +57,9 @@ def checked_boundaries(boundaries: Sequence[float]) -> tuple[float, ...]:
     try:
         made = tuple([float(bound) for bound in boundaries])
     except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigurationError(f"boundaries must be numbers, not {boundaries!r}") from error
+        raise ConfigurationError(f"boundaries must be numbers, not {repr(boundaries)[:80]}") from error
     if not all(map(math.isfinite, made)) or any(a >= b for a, b in itertools.pairwise(made)):
-        raise ConfigurationError(f"boundaries must be finite and strictly ascending, not {boundaries!r}")
+        raise ConfigurationError(f"boundaries must be finite and strictly ascending, not {repr(boundaries)[:80]}")
     return made
 
 

@@ -22,7 +22,7 @@ ROWS = [
     {"store", "flusher", "callbacks"},
     {"streams"},
     {"collector"},
-    {"exporting", "expiry"},
+    {"exporting", "expiry", "journal"},
     {"reader", "registry", "timing", "feeds"},
     {"subscriptions", "sqlite", "parallelism"},
     {"exports"},

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
-import math
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -16,6 +14,7 @@ from metrics_sdk.names import MAX_NAME_LENGTH, as_text, has_syntax
 from metrics_sdk.registry import MAX_DESCRIPTION_LENGTH, Observable
 from metrics_sdk.sdk import MetricsSDK
 from metrics_sdk.snapshot import Meter as Scope
+from metrics_sdk.view import checked_boundaries
 
 from .instruments import (
     Counter,
@@ -160,15 +159,8 @@ class Meter(metrics.Meter):
 
 
 def _boundaries(advised: Any, name: object) -> tuple[float, ...] | None:
-    if advised is None:
-        return None
     try:
-        made = tuple([float(bound) for bound in advised])
-        if any([isinstance(bound, str) for bound in advised]) or not all(map(math.isfinite, made)):
-            raise ValueError("not finite numbers")
-        if any(a >= b for a, b in itertools.pairwise(made)):
-            raise ValueError("not strictly ascending")
-    except Exception as error:
-        logger.warning("the boundaries that are advised for %s are ignored: %s", as_text(name, MAX_NAME_LENGTH), error)
+        return None if advised is None else checked_boundaries(advised)
+    except Exception as error:  # of a sequence that is not one
+        logger.warning("what is advised for %s is ignored: %s", as_text(name, MAX_NAME_LENGTH), error)
         return None
-    return made
