@@ -22,6 +22,7 @@ from metrics_sdk import Config, ConfigurationError, MetricsSDK
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.errors import StoreError, UnknownInstrument
+from metrics_sdk.snapshot import Meter
 from metrics_sdk.sqlite import SCHEMA_VERSION, SQLiteStore
 
 KILLS = int(os.environ.get("METRICS_SDK_KILLS", "6"))
@@ -44,6 +45,21 @@ def fill(sdk: MetricsSDK, clock: ManualClock, seconds: int) -> None:
         clock.advance(1)
         if second % 10 == 9:
             assert sdk.flush()
+
+
+def test_what_meters_with_one_metric_name_have_adds_up_in_the_file_as_in_the_process(tmp_path: Path) -> None:
+    sdk, clock = made(tmp_path / "m.db")
+    for value in (1, 10, 100):
+        meter = Meter(f"meter {value}")
+        for kind, name in (("counter", "c"), ("gauge", "g"), ("histogram", "h")):
+            instrument: Any = sdk.registry.declare_for(meter, kind, name, "", "")
+            getattr(instrument, {"counter": "add", "gauge": "set", "histogram": "record"}[kind])(value, {"a": 1})
+    for advanced in (0, 10):  # the open window is replaced as a whole when it comes again
+        clock.advance(advanced)
+        assert sdk.flush()
+        store = SQLiteStore(tmp_path / "m.db")
+        assert (111, 3, 111) == (store.query("c").sum, store.query("h").count, store.query("h").sum)
+        assert (3, 111, 100) == (store.query("g").count, store.query("g").sum, store.query("g").last)
 
 
 def test_the_file_answers_what_the_process_would_have(tmp_path: Path) -> None:

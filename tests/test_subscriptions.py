@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from metrics_sdk import Config, ConfigurationError, MetricsSDK
+from metrics_sdk import Config, ConfigurationError, MetricsSDK, View
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.feeds import Window
+from metrics_sdk.snapshot import Meter
 
 
 @pytest.fixture
@@ -41,6 +42,71 @@ def test_each_closed_window_comes_once_and_in_order(sdk: MetricsSDK, clock: Manu
     subscription.close()
     run(sdk, clock, 2)
     assert 4 == len(seen)
+
+
+def windows_of(sdk: MetricsSDK, clock: ManualClock, record: Callable[[], None]) -> list[Window]:
+    seen: list[Window] = []
+    sdk.subscribe(seen.append)
+    record()
+    clock.advance(10)
+    sdk.flush()
+    return seen
+
+
+def of_meter(sdk: MetricsSDK, meter: str, kind: str, name: str, unit: str = "") -> Any:
+    return sdk.registry.declare_for(Meter(meter), kind, name, unit, "")
+
+
+def test_what_meters_with_one_metric_name_have_comes_merged(sdk: MetricsSDK, clock: ManualClock) -> None:
+    def record() -> None:
+        for meter, value in (("one", 1), ("two", 10), ("three", 100)):
+            of_meter(sdk, meter, "counter", "c").add(value, {"a": 1})
+            of_meter(sdk, meter, "histogram", "h").record(value)
+        of_meter(sdk, "one", "counter", "c").add(1000, {"a": True})
+
+    (window,) = windows_of(sdk, clock, record)
+    found = window.aggregates()
+    assert [((("a", 1),), 1111)] == [(pairs, one.sum) for pairs, one in found["c"].items()]  # 1 and True are equal here
+    assert (3, 111, 1, 100) == (found["h"][()].count, found["h"][()].sum, found["h"][()].min, found["h"][()].max)
+    assert [1111] == [one.sum for one in found["c"][("a", 1),].series()]
+    items = [(item.name, item.attributes) for item in window.items()]
+    assert 3 == len(items) == len({repr(item) for item in items})  # but not in what is written
+
+
+def test_instruments_of_one_name_that_differ_in_kind_or_unit_keep_apart_and_the_first_one_keeps_the_name(
+    sdk: MetricsSDK, clock: ManualClock
+) -> None:
+    def record() -> None:
+        of_meter(sdk, "odd", "counter", "c#2").add(5)
+        of_meter(sdk, "one", "counter", "c", "By")  # has nothing in the window
+        of_meter(sdk, "two", "histogram", "c", "s").record(10)
+        of_meter(sdk, "three", "counter", "c", "s").add(100)
+        of_meter(sdk, "four", "histogram", "c", "s").record(1000)
+
+    (window,) = windows_of(sdk, clock, record)
+    found = window.aggregates()
+    assert {"c#2": ("c#2", "counter", 5), "c#3": ("c", "histogram", 1010), "c#4": ("c", "counter", 100)} == {
+        name: (one[()].name, one[()].kind, one[()].sum) for name, one in found.items()
+    }
+
+
+def test_of_streams_that_views_call_the_same_the_first_is_told_as_in_queries(clock: ManualClock) -> None:
+    views = [View("c"), View("c", attribute_keys=[])]
+    sdk = MetricsSDK(Config(background=False, clock=clock, resolutions=[(10, 60)], views=views))
+
+    def record() -> None:
+        sdk.counter("c").add(1)
+        sdk.counter("c").add(1, {"a": 1})
+
+    other: Any = sdk.subscribe(lambda window: None)
+    seen = windows_of(sdk, clock, record)
+    sdk.record("c", 1, timestamp=1_000_003.0)
+    sdk.flush()
+    sdk.flush()
+    told = [{attributes: one.sum for attributes, one in window.aggregates()["c"].items()} for window in seen]
+    assert [{(): 1, (("a", 1),): 1}, {(): 1}] == told
+    assert {} == other._feed.late  # nothing waits that is never told
+    assert 3 == sdk.query("c").sum
 
 
 def test_windows_come_as_wide_as_asked_for(sdk: MetricsSDK, clock: ManualClock) -> None:

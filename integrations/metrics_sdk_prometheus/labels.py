@@ -7,8 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from metrics_sdk.snapshot import Meter
+
 _NOT_IN_KEYS = re.compile(r"[^a-zA-Z0-9]+")  # `_` too, so that its runs collapse: no name can begin with `__`
 _RESERVED = ("le", "quantile")
+_SCOPE = "otel_scope_"  # what labels begin with that tell of a meter
 
 UNPRINTABLE = "<unprintable>"
 
@@ -24,24 +27,42 @@ class Labels(NamedTuple):
     inner: str
 
 
-def labels_of(attributes: Sequence[tuple[str, Any]]) -> Labels:
-    """Return the labels of an attribute set, sorted by key.
+def labels_of(attributes: Sequence[tuple[str, Any]], scope: str | None = None) -> Labels:
+    """Return the labels of an attribute set, sorted by key, after those that `scope_labels` made of the meter, if there is one.
 
     An empty value is left out: to Prometheus it is the same series ("Data model", Prometheus documentation).
     """
-    texts = label_texts(attributes)
-    inner = "".join([f'{name}="{escaped(text)}",' for name, text in texts.items() if text]).replace("%", "%%")
+    inner = (scope or "") + _inner(label_texts(attributes, scope is not None))
     return Labels(attributes, f"{{{inner[:-1]}}}" if inner else "", inner)
 
 
-def label_texts(attributes: Sequence[tuple[str, Any]]) -> dict[str, str]:
+def scope_labels(meter: Meter) -> str:
+    """Return what tells of `meter` in the labels of its series, as `Labels.inner` has it; "" if it has nothing to tell.
+
+    They are those of OpenTelemetry's "Prometheus and OpenMetrics Compatibility": an attribute of the meter whose label would be
+    that of its name, version or schema URL is left out.
+    """
+    about = {"name": meter.name, "version": meter.version, "schema_url": meter.schema_url}
+    texts = {_SCOPE + key: "" if value is None else label_text(value) for key, value in about.items()}
+    others = label_texts([(f"{_SCOPE}{key}", value) for key, value in meter.attributes])
+    return _inner({**others, **texts})
+
+
+def _inner(texts: dict[str, str]) -> str:
+    return "".join([f'{name}="{escaped(text)}",' for name, text in texts.items() if text]).replace("%", "%%")
+
+
+def label_texts(attributes: Sequence[tuple[str, Any]], has_scope: bool = False) -> dict[str, str]:
     """Return the names of the labels of an attribute set, sorted by key, with their texts, not escaped, empty ones too.
 
-    Keys that become the same label name are joined with `;` in the order of the keys.
+    Keys that become the same label name are joined with `;` in the order of the keys. Where `has_scope`, the labels of the
+    meter are reserved too: `otel_scope_name` becomes `exported_otel_scope_name`, so that no attribute passes for a meter's.
     """
     made: dict[str, str] = {}
     for key, value in sorted(attributes, key=_first):
         name = label_name(key)
+        if has_scope and name.startswith(_SCOPE):
+            name = f"exported_{name}"
         text = label_text(value)
         made[name] = f"{made[name]};{text}" if name in made else text
     return made

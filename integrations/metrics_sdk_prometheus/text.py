@@ -6,13 +6,13 @@ import logging
 import time
 from collections.abc import Iterator
 
-from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric, Point, Snapshot
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Meter, Metric, Point, Snapshot
 
 from .buckets import at_boundaries, at_powers_of_two, may_hold_negatives
 from .exemplars import with_exemplars
 from .families import Families, Layout
 from .formats import TEXT, Format
-from .labels import Labels, labels_of
+from .labels import Labels, labels_of, scope_labels
 from .lookalikes import merged, unlike
 from .numerals import number
 
@@ -41,13 +41,16 @@ class Renderer:
         # By identity: `1`, `1.0` and `True` are equal keys with different labels, and hashing a tuple of tuples takes longer.
         # The value keeps the key alive, so that no other object can have its id.
         self._labels: dict[int, Labels] = {}
+        # Series of two meters may have the very same attributes, `()` above all: here the labels of the meter are in the key.
+        self._scoped: dict[tuple[int, str], Labels] = {}
+        self._scopes: dict[int, tuple[Meter, str]] = {}  # by identity, as above
         self._layouts: dict[tuple[str, str, str, str], Layout] = {}
         self._complaints: set[str] = set()
 
     @property
     def remembered(self) -> int:
         """The number of series whose labels are remembered."""
-        return len(self._labels)
+        return len(self._labels) + len(self._scoped)
 
     def render(self, snapshot: Snapshot, format: Format = TEXT) -> bytes:
         """Return `snapshot` in `format`, UTF-8 encoded."""
@@ -81,10 +84,12 @@ class Renderer:
                 yield layout.header(format)
                 yield from self._family(layout, metrics, format)
         # What is gone, or was made for one snapshot alone, has to be forgotten some time; who stays is remembered again.
-        if len(self._labels) > 2 * series + 1024:
-            self._labels = {}
+        if self.remembered > 2 * series + 1024:
+            self._labels, self._scoped = {}, {}
         if len(self._layouts) > 2 * len(snapshot.metrics) + 1024:
             self._layouts = {}
+        if len(self._scopes) > 2 * len(snapshot.metrics) + 1024:
+            self._scopes = {}
 
     def _resource(self, snapshot: Snapshot, format: Format, families: Families) -> str:
         # Not remembered: it is one line, and whatever the mapping holds may change without a sign.
@@ -101,10 +106,11 @@ class Renderer:
         shown: set[str] = set()
         for metric in metrics:
             points = list(metric.points) if layout.type != "counter" else self._not_negative(metric)
+            scope = None if metric.meter is None else self._scope(metric.meter)
             labels: list[Labels] = []
             unique: set[str] = set()
             for start in range(0, len(points), _BATCH):
-                batch = self._labels_of(points[start : start + _BATCH])
+                batch = self._labels_of(points[start : start + _BATCH], scope)
                 labels += batch
                 unique.update([label.braces for label in batch])
                 if start:
@@ -164,15 +170,29 @@ class Renderer:
             self._complain(metric.name, f"series of the counter {metric.name!r} are not shown: their values are below zero")
         return points
 
-    def _labels_of(self, points: list[Point]) -> list[Labels]:
+    def _labels_of(self, points: list[Point], scope: str | None) -> list[Labels]:
+        if scope is not None:
+            scoped = self._scoped
+            return [scoped.get((id(point.attributes), scope)) or self._new_labels(point.attributes, scope) for point in points]
         known = self._labels
-        return [known.get(id(point.attributes)) or self._new_labels(point.attributes) for point in points]
+        return [known.get(id(point.attributes)) or self._new_labels(point.attributes, None) for point in points]
 
-    def _new_labels(self, attributes: tuple[tuple[str, object], ...]) -> Labels:
-        made = labels_of(attributes)
-        if len(self._labels) < self._cached_series and len(made.inner) <= self._cached_characters:
-            self._labels[id(attributes)] = made
+    def _new_labels(self, attributes: tuple[tuple[str, object], ...], scope: str | None) -> Labels:
+        made = labels_of(attributes, scope)
+        if self.remembered < self._cached_series and len(made.inner) <= self._cached_characters:
+            if scope is not None:
+                self._scoped[id(attributes), scope] = made
+            else:
+                self._labels[id(attributes)] = made
         return made
+
+    def _scope(self, meter: Meter) -> str:
+        known = self._scopes.get(id(meter))
+        if known is None:
+            known = (meter, scope_labels(meter))
+            if len(self._scopes) < self._cached_series:
+                self._scopes[id(meter)] = known
+        return known[1]
 
     def _layout(self, metric: Metric) -> Layout:
         key = metric[:4]

@@ -13,6 +13,7 @@ import pytest
 from metrics_sdk import Config, MetricsSDK
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.exporters import ConsoleExporter, JsonLinesExporter, MemoryExporter
+from metrics_sdk.snapshot import Meter, Metric, Point, Snapshot
 
 
 @pytest.fixture
@@ -34,13 +35,42 @@ def test_json_lines_are_one_object_a_series_and_read_back_what_was_recorded(sdk:
     exporter.export(sdk.snapshot(), 1.0)
     found = {line["name"]: line for line in lines(exporter.path)}
     assert {
-        "time": 1000.0, "start_time": 1000.0, "name": "c", "kind": "counter", "unit": "{request}",
+        "time": 1000.0, "start_time": 1000.0, "name": "c", "kind": "counter", "unit": "{request}", "temporality": "cumulative",
         "attributes": {"route": 'a"\n\u2028?'}, "resource": {"service.name": "shop"}, "value": 2,
     } == found["c"]  # fmt: skip
     assert ([1.0, 2.0], [0, 1, 0], 1, 1.5) == tuple(found["h"][key] for key in ("boundaries", "bucket_counts", "count", "sum"))
     assert 1 == found["e"]["negative"][0][1]
     exporter.export(sdk.snapshot(), 1.0)
     assert 2 == sum(line["name"] == "c" for line in lines(exporter.path))
+
+
+def deltas_of_two_meters() -> Snapshot:
+    point = Point((), 1, 1000.0, 1001.0)
+    meters = (Meter("one"), Meter("two\n", "1.0"), None)
+    metrics = [Metric("c", "counter", "By", "", None, (point,), "delta", meter) for meter in meters]
+    return Snapshot({}, 1001.0, (*metrics, Metric("g", "gauge", "", "", None, (point,), "delta")))
+
+
+def test_a_json_line_tells_deltas_from_totals_and_one_meters_metric_from_anothers(tmp_path: Path) -> None:
+    exporter = JsonLinesExporter(tmp_path / "metrics.jsonl")
+    exporter.export(deltas_of_two_meters(), 1.0)
+    assert [
+        ("c", "delta", {"name": "one", "version": None}),
+        ("c", "delta", {"name": "two\n", "version": "1.0"}),
+        ("c", "delta", None),
+        ("g", None, None),
+    ] == [(line["name"], line.get("temporality"), line.get("meter")) for line in lines(exporter.path)]
+
+
+def test_the_console_tells_deltas_from_totals_and_one_meters_metric_from_anothers() -> None:
+    stream = io.StringIO()
+    ConsoleExporter(stream).export(deltas_of_two_meters(), 1.0)
+    assert [
+        "c{} 1 By (delta, meter 'one')",
+        "c{} 1 By (delta, meter 'two\\n' '1.0')",
+        "c{} 1 By (delta)",
+        "g{} 1",
+    ] == stream.getvalue().splitlines()
 
 
 def test_the_file_is_made_for_its_owner_alone_and_no_link_is_followed(sdk: MetricsSDK, tmp_path: Path) -> None:

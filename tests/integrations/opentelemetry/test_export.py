@@ -55,11 +55,12 @@ def metric(
     kind: str,
     *series: tuple[dict[str, Any], Any],
     unit: str = "",
+    description: str | None = None,
     temporality: Literal["cumulative", "delta"] = "cumulative",
     meter: Meter | None = None,
 ) -> Metric:
     points = tuple([Point(tuple(sorted(attributes.items())), value, START, NOW) for attributes, value in series])
-    return Metric(name, kind, unit, f"About {name}.", None, points, temporality, meter)
+    return Metric(name, kind, unit, f"About {name}." if description is None else description, None, points, temporality, meter)
 
 
 def snapshot(*metrics: Metric) -> Snapshot:
@@ -178,6 +179,32 @@ def test_what_a_meter_has_recorded_keeps_the_meter(there: There) -> None:
     assert {"http.lib", "shop"} == {scope.name for scope in scopes}
     (scope,) = [scope for scope in scopes if scope.name == "http.lib"]
     assert ("1.2", "https://example.org/schema", {"team": "web"}) == (scope.version, scope.schema_url, dict(scope.attributes))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [({"unit": "By"}, {"unit": "s"}), ({"description": "One."}, {"description": "Other."})]
+)
+def test_instruments_with_one_name_that_differ_in_unit_or_description_are_not_added_up(
+    there: There, one: dict[str, str], other: dict[str, str]
+) -> None:
+    given = snapshot(metric("c", "counter", ({}, 3), **one), metric("c", "counter", ({}, 5), **other))  # type: ignore[arg-type]
+    OpenTelemetryExporter(there.provider).export(given, 1.0)
+    data = there.reader.get_metrics_data()
+    assert data is not None
+    metrics = data.resource_metrics[0].scope_metrics[0].metrics
+    found = [(one.unit, one.description, [point.value for point in one.data.data_points]) for one in metrics]  # type: ignore[union-attr]
+    assert [(first.unit, first.description, [value]) for first, value in zip(given.metrics, (3, 5))] == found
+
+
+def test_of_two_streams_that_are_called_the_very_same_the_first_is_reported_and_the_other_is_logged_once(
+    there: There, caplog: pytest.LogCaptureFixture
+) -> None:
+    exporter = OpenTelemetryExporter(there.provider)
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            exporter.export(snapshot(metric("c", "counter", ({}, 1), ({"a": 1}, 1)), metric("c", "counter", ({}, 2))), 1.0)
+    assert {"c": {NONE: 1, frozenset({("a", 1)}): 1}} == there.values()
+    assert 1 == len([record for record in caplog.records if record.name == "metrics_sdk_opentelemetry"])
 
 
 @pytest.mark.parametrize("name", ["", "1st", "with space", "ü", "a" * 300, '"} 1\nforged{x="y"} 2', "\ud800", "\x00"])

@@ -9,14 +9,21 @@ from typing import Any
 import pytest
 from metrics_sdk_prometheus import OPENMETRICS, TEXT, Format, Renderer, render
 
-from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric, Point, Snapshot
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Meter, Metric, Point, Snapshot
 
 START, NOW = 1700000000.5, 1700000009.0
 
 
-def metric(name: str, kind: str, *series: tuple[dict[str, Any], Any], unit: str = "", description: str = "") -> Metric:
+def metric(
+    name: str,
+    kind: str,
+    *series: tuple[dict[str, Any], Any],
+    unit: str = "",
+    description: str = "",
+    meter: Meter | None = None,
+) -> Metric:
     points = tuple([Point(tuple(sorted(attributes.items())), value, START, NOW) for attributes, value in series])
-    return Metric(name, kind, unit, description, None, points)
+    return Metric(name, kind, unit, description, None, points, "cumulative", meter)
 
 
 def text(*metrics: Metric, format: Format = TEXT, resource: dict[str, Any] | None = None) -> str:
@@ -145,6 +152,86 @@ def test_series_of_two_instruments_that_look_alike_are_shown_once_and_the_loss_i
         shown = text(metric("a.b", "counter", ({}, 1)), metric("a_b", "counter", ({}, 2), ({"x": 1}, 3)))
     assert '# TYPE a_b_total counter\na_b_total 1\na_b_total{x="1"} 3\n' == shown
     assert 1 == len(caplog.records)
+
+
+def test_series_of_two_meters_with_one_metric_name_are_all_shown(caplog: pytest.LogCaptureFixture) -> None:
+    one, two = Meter("one", "1.0"), Meter("two")
+    with caplog.at_level(logging.WARNING):
+        shown = text(
+            metric("c", "counter", ({"a": 1}, 1), meter=one),
+            metric("c", "counter", ({"a": 1}, 10), meter=two),
+            metric("c", "counter", ({"a": 1}, 100)),
+        )
+    assert (
+        '# TYPE c_total counter\nc_total{otel_scope_name="one",otel_scope_version="1.0",a="1"} 1\n'
+        'c_total{otel_scope_name="two",a="1"} 10\nc_total{a="1"} 100\n'
+    ) == shown
+    assert [] == caplog.records
+
+
+def test_buckets_of_two_meters_are_shown_with_their_scopes() -> None:
+    value = explicit(1, 0, boundaries=(1.0,), sum=1.0)
+    shown = text(*[metric("h", "histogram", ({}, value), meter=Meter(name)) for name in ("one", "two")])
+    for name in ("one", "two"):
+        assert f'h_bucket{{otel_scope_name="{name}",le="1.0"}} 1\n' in shown
+        assert f'h_count{{otel_scope_name="{name}"}} ' in shown
+
+
+def test_of_meters_with_one_metric_name_and_different_types_the_later_is_left_out_and_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        shown = text(metric("c", "gauge", ({}, 1), meter=Meter("one")), metric("c", "counter", ({}, 2), meter=Meter("two")))
+    assert '# TYPE c gauge\nc{otel_scope_name="one"} 1\n' == shown
+    assert 1 == len(caplog.records)
+
+
+def test_a_scope_has_labels_for_its_schema_and_its_attributes_none_of_which_takes_the_place_of_another() -> None:
+    attributes = (
+        ("a.b", 'q"%'),
+        ("a_b", True),
+        ("empty", ""),
+        ("name", "forged"),
+        ("schema.url", "forged"),
+        ("version", "forged"),
+    )
+    meter = Meter("lib", None, "https://example.org/1", attributes)
+    scope = 'otel_scope_a_b="q\\"%;true",otel_scope_name="lib",otel_scope_schema_url="https://example.org/1"'
+    assert f"# TYPE g gauge\ng{{{scope}}} 1\n" == text(metric("g", "gauge", ({}, 1), meter=meter))
+
+
+@pytest.mark.parametrize("name", ["lib", ""])
+def test_no_attribute_passes_for_a_label_of_the_scope(name: str) -> None:
+    given = {"otel.scope.name": "a", "otel_scope_name": "b", "exported_otel_scope_name": "c", "otel_scope_x": "d"}
+    scope = f'otel_scope_name="{name}",' if name else ""
+    exported = 'exported_otel_scope_name="c;a;b",exported_otel_scope_x="d"'
+    assert f"# TYPE g gauge\ng{{{scope}{exported}}} 1\n" == text(metric("g", "gauge", (given, 1), meter=Meter(name)))
+    assert '# TYPE g gauge\ng{otel_scope_name="a;b"} 1\n' == text(
+        metric("g", "gauge", ({"otel.scope.name": "a", "otel_scope_name": "b"}, 1))
+    )
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
+def test_what_is_remembered_of_one_meter_is_not_shown_for_another_with_the_very_same_attributes(order: tuple[int, ...]) -> None:
+    attributes = (("otel_scope_x", 1),)
+    points = (Point(attributes, 1, START, NOW),)
+    meters = (Meter("one", attributes=(("a", 1),)), Meter("one", attributes=(("a", True),)), None)  # equal, but for the last
+    metrics = [Metric(f"g{n}", "gauge", "", "", None, points, "cumulative", meters[n]) for n in order]
+    renderer = Renderer()
+    for _ in range(2):
+        shown = renderer.render(Snapshot({}, NOW, tuple(metrics))).decode()
+        assert 'g0{otel_scope_a="1",otel_scope_name="one",exported_otel_scope_x="1"} 1\n' in shown
+        assert 'g1{otel_scope_a="true",otel_scope_name="one",exported_otel_scope_x="1"} 1\n' in shown
+        assert 'g2{otel_scope_x="1"} 1\n' in shown
+    assert 3 == renderer.remembered
+
+
+def test_a_renderer_forgets_meters_and_their_series_that_are_gone() -> None:
+    renderer = Renderer()
+    for number in range(3000):
+        renderer.render(Snapshot({}, NOW, (metric("g", "gauge", ({"x": number}, 1), meter=Meter(str(number))),)))
+    assert renderer.remembered <= 1024 + 2 + 1
+    assert len(renderer._scopes) <= 1024 + 2 + 1
 
 
 def test_series_of_one_counter_that_look_alike_add_up() -> None:
