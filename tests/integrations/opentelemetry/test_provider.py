@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -313,6 +315,100 @@ def test_shutdown_works_once_and_meters_made_afterwards_do_nothing(caplog: Any) 
     counter.add(1)
     assert made.sdk.health().dropped == {"after_shutdown": 1}
     assert isinstance(made.get_meter("later"), metrics.NoOpMeter)
+
+
+def test_a_reader_of_a_provider_that_was_shut_down_may_go_to_another_one(provider: Any) -> None:
+    reader = export.InMemoryMetricReader()
+    MeterProvider([reader], shutdown_on_exit=False).shutdown()
+    other = provider([reader])
+    other.get_meter("lib").create_counter("c").add(7)
+    assert [point.value for point in points(reader, "c")] == [7]
+
+
+def test_a_reader_that_was_removed_may_be_added_again_and_to_another_provider(provider: Any, caplog: Any) -> None:
+    reader = export.InMemoryMetricReader()
+    first, second = provider([reader]), provider()
+    first.remove_metric_reader(reader)
+    first.add_metric_reader(reader)
+    first.remove_metric_reader(reader)
+    second.add_metric_reader(reader)
+    second.get_meter("lib").create_counter("c").add(7)
+    assert [point.value for point in points(reader, "c")] == [7]
+    assert caplog.messages == []
+
+
+def test_a_provider_that_was_shut_down_is_not_kept_for_the_interpreters_exit() -> None:
+    made = MeterProvider()
+    made.get_meter("lib").create_counter("c")
+    gone = weakref.ref(made)
+    made.shutdown()
+    del made
+    gc.collect()
+    assert gone() is None
+
+
+class Refusing(export.InMemoryMetricReader):
+    """Does not do what it is asked to, and says so."""
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        return False
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> Any:
+        return False
+
+
+class Raising(export.InMemoryMetricReader):
+    """Raises whatever it is asked to do."""
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        raise OSError("no flush")
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: Any) -> Any:
+        raise OSError("no shutdown")
+
+
+@pytest.mark.parametrize("failing", [Refusing, Raising])
+@pytest.mark.parametrize("first", [True, False], ids=["first", "last"])
+def test_a_reader_that_does_not_flush_or_end_makes_force_flush_and_shutdown_tell_so(failing: Any, first: bool) -> None:
+    both = [failing(), export.InMemoryMetricReader()]
+    made = MeterProvider(both if first else both[::-1], shutdown_on_exit=False)
+    assert made.force_flush() is False
+    assert made.shutdown() is False
+
+
+def test_a_forked_child_makes_meters_and_instruments_whoever_held_their_locks(run_python: Callable[..., str]) -> None:
+    program = """
+    import os, signal, threading, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # of fork with threads, which is the point
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+    from metrics_sdk_opentelemetry import MeterProvider
+
+    reader = InMemoryMetricReader()
+    provider = MeterProvider([reader], shutdown_on_exit=False)
+    meters = [provider.get_meter("one"), provider.get_meter("two")]
+    held, go = threading.Event(), threading.Event()
+
+    def hold():
+        with provider._lock, meters[0]._declaring, meters[1]._declaring:
+            held.set()
+            go.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    child = os.fork()
+    if not child:
+        signal.alarm(10)  # kills it where it waits
+        for meter in (*meters, provider.get_meter("three")):
+            meter.create_counter("c").add(1)
+        scopes = reader.get_metrics_data().resource_metrics[0].scope_metrics
+        print([scope.scope.name for scope in scopes], flush=True)
+        os._exit(0)
+    print(os.waitpid(child, 0)[1])
+    go.set()
+    thread.join()
+    """
+    assert run_python(program).splitlines() == ["['one', 'two', 'three']", "0"]
 
 
 def test_at_exit_everything_is_exported_with_a_last_observation(run_python: Callable[..., str]) -> None:
