@@ -376,6 +376,7 @@ def test_a_reader_that_does_not_flush_or_end_makes_force_flush_and_shutdown_tell
     assert made.shutdown() is False
 
 
+@pytest.mark.slow
 def test_a_forked_child_makes_meters_and_instruments_whoever_held_their_locks(run_python: Callable[..., str]) -> None:
     program = """
     import os, signal, threading, warnings

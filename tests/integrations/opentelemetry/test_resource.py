@@ -30,6 +30,7 @@ def test_what_is_detected_is_told_besides_what_the_environment_says(monkeypatch:
     assert ("a", "metrics_sdk") == (made.attributes["team"], made.attributes["telemetry.sdk.name"])
 
 
+@pytest.mark.slow
 def test_a_forked_child_tells_what_depends_on_the_process_of_itself_and_keeps_the_rest(
     run_python: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
