@@ -73,6 +73,8 @@ def test_a_reader_with_a_limit_or_an_aggregation_has_wishes_and_one_with_a_tempo
     limited._instrument_class_cardinality_limit = {sdk.Counter: 3}
     wishes = Wishes(limited)
     assert (3, None, False) == (wishes.cardinality_limit("counter"), wishes.cardinality_limit("gauge"), wishes.are_default)
+    limited._instrument_class_cardinality_limit = {sdk.Counter: None}
+    assert Wishes(limited).are_default
     assert Wishes(export.InMemoryMetricReader({sdk.Counter: export.AggregationTemporality.DELTA})).are_default
     assert not Wishes(export.InMemoryMetricReader(preferred_aggregation={sdk.Counter: view.DropAggregation()})).are_default
 
