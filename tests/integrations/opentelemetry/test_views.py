@@ -75,8 +75,13 @@ def test_a_reader_with_a_limit_or_an_aggregation_has_wishes_and_one_with_a_tempo
     assert (3, None, False) == (wishes.cardinality_limit("counter"), wishes.cardinality_limit("gauge"), wishes.are_default)
     limited._instrument_class_cardinality_limit = {sdk.Counter: None}
     assert Wishes(limited).are_default
-    assert Wishes(export.InMemoryMetricReader({sdk.Counter: export.AggregationTemporality.DELTA})).are_default
-    assert not Wishes(export.InMemoryMetricReader(preferred_aggregation={sdk.Counter: view.DropAggregation()})).are_default
+    for given, are_default in (
+        ({"preferred_temporality": {sdk.Counter: export.AggregationTemporality.DELTA}}, True),
+        ({"preferred_aggregation": {sdk.Counter: view.DropAggregation()}}, False),
+    ):
+        reader: Any = export.InMemoryMetricReader(**given)
+        reader._instrument_class_cardinality_limit = {}
+        assert Wishes(reader).are_default is are_default
 
 
 @pytest.mark.parametrize(
