@@ -203,6 +203,8 @@ def _stream(view: View, described: Description, defaults: Defaults, wishes: Wish
         boundaries = described.boundaries if aggregation.boundaries is None else aggregation.boundaries
     elif chosen == "histogram":
         chosen = "explicit" if boundaries is not None else defaults.histogram_aggregation or "exponential"
+    if chosen != "exponential":
+        max_buckets = defaults.max_buckets  # of no meaning: so that streams that are alike are seen to be
     if chosen != "explicit":
         boundaries = None
     elif boundaries is None:

@@ -8,6 +8,8 @@ from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.temporality import Temporality
 from metrics_sdk.view import Aggregation, View
 
+DEFAULT_LIMIT = 2000  # "Cardinality limits" of the metrics SDK specification, and that of our Config
+
 #: opentelemetry-sdk's classes of instruments, which readers state their wishes for.
 KINDS = {
     "_Counter": "counter",
@@ -83,7 +85,10 @@ class Wishes:
             kind_of(one): aggregation_of(value) for one, value in reader._instrument_class_aggregation.items()
         }
         limits = getattr(reader, "_instrument_class_cardinality_limit", None) or {}
-        self._limits = {kind_of(one): value for one, value in limits.items() if isinstance(value, int)}
+        # The specification's default is what readers say that were told nothing: it is no wish.
+        self._limits = {
+            kind_of(one): value for one, value in limits.items() if isinstance(value, int) and value != DEFAULT_LIMIT
+        }
 
     @property
     def are_default(self) -> bool:

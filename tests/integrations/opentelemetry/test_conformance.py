@@ -207,7 +207,8 @@ def test_8_junk_is_bounded_and_after_it_a_legitimate_set_is_admitted_again(sides
 
     clock = ManualClock(1000.0)
     ours, theirs = sides(config=Config(clock=clock, series_ttl_seconds=60.0, max_series_per_instrument=100, background=False))
-    assert (flooded(ours), flooded(theirs)) == ((100, True), (3001, False))  # theirs has no limit, not even of 2,000
+    assert flooded(ours) == (100, True)
+    assert flooded(theirs) in ((3001, False), (2001, True))  # 1.45.1 has no limit; since 1.45.2 nothing is admitted past it
     for _ in range(2):
         clock.advance(100.0)
         assert ours.provider.force_flush()

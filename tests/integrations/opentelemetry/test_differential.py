@@ -289,9 +289,6 @@ def forget_doubles(theirs: Side) -> None:
 def made_by(match: Any) -> tuple[Any, ...]:
     """Return what a view makes of an instrument for a reader: equal for two of them means that one says it all."""
     made = match._aggregation
-    asked = match._view._aggregation
-    if isinstance(asked, view.DefaultAggregation):
-        asked = match._instrument_class_aggregation[type(match._instrument)]
     keys = match._view._attribute_keys
     return (
         match._name,
@@ -299,7 +296,6 @@ def made_by(match: Any) -> tuple[Any, ...]:
         None if keys is None else frozenset(keys),
         type(made),
         *[getattr(made, name, None) for name in ("_boundaries", "_record_min_max", "_max_size")],
-        isinstance(asked, view.DefaultAggregation),  # ours keeps what is asked for apart from an equal default
     )
 
 
