@@ -248,9 +248,14 @@ def cumulative(table: Table, now: float) -> list[Point]:
             for series in in_slices(table.listed())
         ]
     extremes = table.stream.extremes
+    if not table.twins and table.scope.sampler is None:  # nearly always, and this takes half the time of a scrape
+        return [
+            Point(series.attributes, value_of(series.total(), extremes), series.current().created, now)
+            for series in in_slices(table.listed())
+        ]
     points = []
     for alike in in_slices(together(table.listed(), table.twins)):
-        total = alike[0].total() if len(alike) == 1 else gathered(table.empty, [series.total() for series in alike])
+        total = gathered(table.empty, [series.total() for series in alike])
         created = alike[0].current().created
         points.append(Point(alike[0].attributes, value_of(total, extremes), created, now, exemplars_of(alike, created)))
     return points

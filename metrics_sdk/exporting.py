@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import random
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -110,7 +109,7 @@ class ExportWorker:
     overruns its timeout is counted as failed at once and shows as "hanging" until it returns; no second one is begun beside it.
     """
 
-    def __init__(self, export: Export, clock: Clock, faults: Faults, jitter: Callable[[], float] = random.random) -> None:
+    def __init__(self, export: Export, clock: Clock, faults: Faults, jitter: Callable[[], float] | None = None) -> None:
         self.export = export
         self._clock = clock
         self._faults = faults
@@ -265,7 +264,7 @@ class ExportWorker:
         self._last_error = why
         backoff = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures_in_a_row, 10))
         self._failures_in_a_row += 1
-        self._retry_at = self._clock.monotonic() + backoff * (0.5 + 0.5 * self._jitter())
+        self._retry_at = self._clock.monotonic() + backoff * (0.5 + 0.5 * (self._jitter or _chance)())
 
     def _shutdown_exporter(self) -> None:
         try:
@@ -306,3 +305,9 @@ class ExportWorker:
             export_seconds=self._seconds,
             last_error=self._last_error,
         )
+
+
+def _chance() -> float:
+    import random  # 5 ms, and not before something has failed
+
+    return random.random()

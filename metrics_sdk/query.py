@@ -271,7 +271,8 @@ def buckets_of(merged: core.Aggregate, extremes: bool = True) -> ExplicitBuckets
 def value_of(merged: core.Aggregate, extremes: bool = True) -> float | ExplicitBuckets | ExponentialBuckets:
     """Return what a snapshot's point shows of an aggregate, of histograms min and max if `extremes`."""
     if isinstance(merged, core.Sum):
-        return _sum(merged)
+        total: float = merged.total()
+        return total
     buckets = buckets_of(merged, extremes)
     if buckets is None:
         assert isinstance(merged, core.LastValue)

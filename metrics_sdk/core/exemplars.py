@@ -6,7 +6,6 @@ which of those are kept. While the filter is off no cell is one of these, and no
 
 from __future__ import annotations
 
-import random
 from bisect import bisect_left
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, SupportsFloat, final
@@ -18,8 +17,6 @@ from metrics_sdk.core.numbers import to_float
 
 if TYPE_CHECKING:
     from metrics_sdk.core.stream import Stream
-
-_random: Final = random.random
 
 
 class Exemplar(NamedTuple):
@@ -95,7 +92,11 @@ class Reservoir:
         # Vitter's algorithm R.
         seen = self.seen
         self.seen = seen + 1
-        slot = seen if seen < len(self.slots) else int(_random() * (seen + 1))
+        slot = seen
+        if seen >= len(self.slots):
+            import random  # 5 ms, and not before there are exemplars
+
+            slot = int(random.random() * (seen + 1))
         if slot < len(self.slots):
             self.slots[slot] = exemplar
 
