@@ -248,9 +248,15 @@ def cumulative(table: Table, now: float) -> list[Point]:
             for series in in_slices(table.listed())
         ]
     extremes = table.stream.extremes
-    if not table.twins and table.scope.sampler is None:  # nearly always, and this takes half the time of a scrape
+    if not table.twins:  # nearly always, and this takes half the time of a scrape
         return [
-            Point(series.attributes, value_of(series.total(), extremes), series.current().created, now)
+            Point(
+                series.attributes,
+                value_of(series.total(), extremes),
+                series.current().created,
+                now,
+                exemplars_of((series,), series.current().created) if series.has_exemplars else (),
+            )
             for series in in_slices(table.listed())
         ]
     points = []

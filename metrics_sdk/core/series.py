@@ -181,6 +181,12 @@ class Series:
         cell = self.cell
         return cell.reservoir if isinstance(cell, ExemplarCell) else None
 
+    @property
+    def has_exemplars(self) -> bool:
+        """Whether there ever were any."""
+        cell = self.cell
+        return isinstance(cell, ExemplarCell) and cell.reservoir.used
+
     def offset(self) -> Any:
         """Return what an observed total was when it was first seen, else 0."""
         observed = self.scope.observed.get(self) if self.scope.observed else None
