@@ -192,7 +192,7 @@ class Collector:
             for series in alike:
                 parts += self._told_of(series, sent)
             if parts:
-                merged = parts[0] if len(parts) == 1 else _merged(parts)
+                merged = parts[0] if len(parts) == 1 else gathered(table.empty, parts)
                 value = value_of(merged, table.stream.extremes)
                 points.append(Point(alike[0].attributes, value, self.since, now, exemplars_of(alike, self.since)))
         return points
@@ -204,7 +204,7 @@ class Collector:
             return []
         parts = held[:]  # one call: what is added from here on is not told
         if len(parts) >= _HELD_APART:
-            held[: len(parts)] = parts = [_merged(parts)]
+            held[: len(parts)] = parts = [gathered(series.empty, parts)]
         sent.parts[series] = len(parts)
         return parts
 
@@ -221,13 +221,6 @@ class Collector:
             totals[key] = total
             points.append(Point(series.attributes, total - before, self.since, now, exemplars_of([series], self.since)))
         return points
-
-
-def _merged(parts: list[Aggregate]) -> Aggregate:
-    made = parts[0].copy()
-    for part in parts[1:]:
-        made.merge(part)
-    return made
 
 
 class Sent:

@@ -317,16 +317,12 @@ class MetricsSDK:
         `aggregation` and `cardinality_limit` return what it prefers for a kind of instrument, None for the default.
         """
         made = Collector(self.streams, self._clock, temporality, aggregation, cardinality_limit)
-        self.adopt(made)
-        return made
-
-    def adopt(self, collector: Collector) -> None:
-        """Keep the books of a reader from now on."""
-        if collector.reader not in self.streams.readers:
-            self.streams.add_reader(collector.reader)
+        if made.reader not in self.streams.readers:
+            self.streams.add_reader(made.reader)
         self._store.drain()  # what was recorded before is not for this reader to tell
-        collector.begin()
-        self._collectors[collector] = None
+        made.begin()
+        self._collectors[made] = None
+        return made
 
     def release(self, collector: Collector) -> None:
         """Give a reader up."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-logger = logging.getLogger("metrics_sdk_opentelemetry")
-
 
 class Call:
     """One call on a thread of its own, so that whoever hangs holds up nobody."""
 
-    def __init__(self, method: Callable[..., Any], seconds: float) -> None:
-        """Call `method(timeout_millis=…)`, which is told that it has `seconds`."""
+    def __init__(self, method: Callable[..., Any], seconds: float, failed: Callable[[BaseException], None]) -> None:
+        """Call `method(timeout_millis=…)`, which is told that it has `seconds`; `failed` is told what it raises."""
         self._method = method
         self._seconds = seconds
         self._done = threading.Event()
         self._failed = False
+        self._tell = failed
         try:
             threading.Thread(target=self._run, name="metrics-sdk-reader", daemon=True).start()
         except RuntimeError:  # no thread is to be had, as on the interpreter's way out
@@ -29,9 +27,9 @@ class Call:
         try:
             if self._method(timeout_millis=1000 * self._seconds) is False:
                 self._failed = True
-        except BaseException:
+        except BaseException as error:  # SystemExit and the like included: they are the reader's, not the process's
             self._failed = True
-            logger.exception("%r failed", self._method)
+            self._tell(error)
         finally:
             self._done.set()
 

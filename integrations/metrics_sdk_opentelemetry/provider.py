@@ -159,7 +159,7 @@ class MeterProvider(metrics.MeterProvider):
         deadline = time.monotonic() + seconds
         for adapter in self._readers:
             if adapter.flushing is None or adapter.flushing.has_ended:  # else another one would hang as well
-                adapter.flushing = Call(adapter.reader.force_flush, seconds)
+                adapter.flushing = Call(adapter.reader.force_flush, seconds, adapter.failed)
         done = all([adapter.flushing.ended_well(deadline) for adapter in self._readers if adapter.flushing is not None])
         return self.sdk.flush(max(0.0, deadline - time.monotonic())) and done
 
@@ -186,7 +186,7 @@ class MeterProvider(metrics.MeterProvider):
 
     def _shut_down_readers(self, adapters: Sequence[ReaderAdapter], seconds: float) -> bool:
         """Shut readers down, all at the same time; tell whether all returned within `seconds`, and did not fail."""
-        calls = [Call(adapter.reader.shutdown, seconds) for adapter in adapters]
+        calls = [Call(adapter.reader.shutdown, seconds, adapter.failed) for adapter in adapters]
         deadline = time.monotonic() + seconds
         return all([call.ended_well(deadline) for call in calls])
 

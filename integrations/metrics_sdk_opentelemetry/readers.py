@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from opentelemetry.sdk.metrics import MetricsTimeoutError
@@ -12,8 +11,6 @@ from metrics_sdk.sdk import MetricsSDK
 from .call import Call
 from .points import metrics_data
 from .views import Wishes
-
-logger = logging.getLogger("metrics_sdk_opentelemetry")
 
 
 class ReaderAdapter:
@@ -55,7 +52,12 @@ class ReaderAdapter:
             made = metrics_data(snapshot, self._resource())
         except TimeoutError as error:
             raise MetricsTimeoutError(str(error)) from error
-        except Exception:
-            logger.exception("collecting failed")
+        except Exception as error:
+            self.failed(error)
             return None
         return made
+
+    def failed(self, error: BaseException) -> None:
+        """Count a failure of the reader, or of collecting for it, and log it."""
+        name = type(self.reader).__name__
+        self._sdk.faults.report(f"reader:{name}", f"the reader {name} failed", error)
