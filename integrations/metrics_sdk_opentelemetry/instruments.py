@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from opentelemetry import metrics
@@ -16,8 +16,6 @@ import metrics_sdk
 
 #: One of our own instruments.
 Ours = metrics_sdk.Counter | metrics_sdk.UpDownCounter | metrics_sdk.Gauge | metrics_sdk.Histogram
-
-logger = logging.getLogger("metrics_sdk_opentelemetry")
 
 
 class _Recording:
@@ -82,17 +80,16 @@ class _Observing:
         self._callbacks: dict[int, tuple[object, object]] = {}  # by id; each is kept, so that no other has its id
 
     def add_callbacks(self, callbacks: Sequence[CallbackT] | None) -> None:
-        """Observe by these callbacks as well; those that it has already, once. One that is none is logged."""
+        """Observe by these callbacks as well; those that it has already, once. One that is none fails whenever it is asked."""
         for callback in callbacks or ():
             mine = (callback, object())
             if self._callbacks.setdefault(id(callback), mine) is not mine:  # one call: whoever comes second leaves it
                 continue
             try:
                 ask = _asking(callback)
-            except Exception:
-                logger.exception("a callback of %s cannot be used", self.name)
-                continue
-            self._observe(lambda ask=ask: _observations(ask))  # type: ignore[misc]
+            except Exception as error:  # it fails whenever it is asked, which is counted and logged
+                ask = partial(_fail, repr(error))
+            self._observe(partial(_observations, ask))
 
 
 class ObservableCounter(_Observing, metrics.ObservableCounter):
@@ -125,6 +122,10 @@ def _asking(callback: Any) -> Callable[[CallbackOptions], Iterable[Observation]]
         return found
 
     return ask
+
+
+def _fail(why: str, options: CallbackOptions) -> Iterable[Observation]:
+    raise TypeError(f"this callback cannot be used: {why}")
 
 
 def _observations(ask: Callable[[CallbackOptions], Iterable[Observation]]) -> Iterator[tuple[Any, Any]]:
