@@ -29,10 +29,14 @@ class Alarm:
 
 
 class Latch:
-    """Closed until it is opened, once and for good. Like `threading.Event`, but opening it is one C call."""
+    """Closed until it is opened, once and for good. Like `threading.Event`, but opening it is one C call.
+
+    `abandoned`: nobody waits any more. `failed`: what was waited for will not come; set before it is opened.
+    """
 
     def __init__(self) -> None:
-        self.abandoned = False  # nobody waits any more
+        self.abandoned = False
+        self.failed = False
         self._closed = _thread.allocate_lock()
         self._closed.acquire()
 
@@ -44,11 +48,11 @@ class Latch:
             pass  # it is open
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it is opened; False: it was not in so many seconds."""
+        """Wait until it is opened; False: it was not in so many seconds, or what was waited for has failed."""
         if not self._closed.acquire(timeout=min(max(0.0, seconds), _thread.TIMEOUT_MAX)):
             return False
         self.open()
-        return True
+        return not self.failed
 
     def is_open(self) -> bool:
         """Tell whether it was opened."""

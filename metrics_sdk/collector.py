@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -57,6 +58,7 @@ class Collector:
     def _begin(self) -> None:
         self.since = self.collected_at = self._clock.time()
         self._held: dict[Series, list[Aggregate]] = {}  # deltas that were cut and not acknowledged
+        self._ahead: dict[Series, float] = {}  # until when series are told that have arrived where others have not
         # Observed totals, by attributes, as they were acknowledged; what others were told of before is not told again.
         self._told: dict[Table, dict[object, Any]] = {}
         for table in self._streams.tables(self.reader):
@@ -104,27 +106,49 @@ class Collector:
                 points = self._observed_deltas(table, now, sent)
             else:
                 points = cumulative(table, now)
+                sent.points.extend([None] * len(points))
             if points:
                 made.append(metric(table, points, temporality))
         return made
 
-    def acknowledge(self) -> None:
-        """What was collected last has arrived: its deltas are gone. Call it with `lock` held."""
+    def acknowledge(self, points: int | None = None) -> bool:
+        """What was collected last has arrived, or so many points at its front: their deltas are gone.
+
+        Tell whether that is all there was. Call it with `lock` held.
+        """
         sent = self._sent
         if sent is None:
-            return
-        while sent.parts:
-            series, count = sent.parts.popitem()
-            del self._held[series][:count]
-        for table, totals in sent.totals.items():
-            told = self._told.setdefault(table, {})
-            for key, total in totals.items():
-                told.pop(key, None)  # so that those that are gone come first
-                told[key] = total
-            while len(told) > 2 * table.stream.limit:
-                told.pop(next(iter(told)))
+            return True
+        left = len(sent.points) if points is None else min(points, len(sent.points))
+        partly = left < len(sent.points)
+        while left > 0:
+            left -= 1
+            arrived = sent.points.popleft()
+            if arrived is not None:
+                arrived(sent.time if partly else None)
+        if partly:
+            return False
         self.since = sent.time
+        self._ahead.clear()
         self._sent = None
+        return True
+
+    def _has_arrived(self, parts: list[tuple[Series, int]], until: float | None) -> None:
+        """Let go of what was told of series with the same attributes; `until`: others have not arrived yet."""
+        for series, count in parts:
+            del self._held[series][:count]
+        if until is not None:
+            self._ahead[parts[0][0]] = until
+
+    def _total_has_arrived(self, table: Table, series: Series, total: Any, until: float | None) -> None:
+        told = self._told.setdefault(table, {})
+        key = identity(series.attributes)
+        told.pop(key, None)  # so that those that are gone come first
+        told[key] = total
+        while len(told) > 2 * table.stream.limit:
+            told.pop(next(iter(told)))
+        if until is not None:
+            self._ahead[series] = until
 
     def begin(self) -> None:
         """Take note of what there is already: it is not part of the first deltas."""
@@ -179,6 +203,7 @@ class Collector:
         """Let go of a series that it holds nothing of; call it with its lock held."""
         if not self.holds(series):
             self._held.pop(series, None)
+            self._ahead.pop(series, None)
 
     # ---- deltas -------------------------------------------------------------------------------------------------
 
@@ -189,47 +214,53 @@ class Collector:
         listed = list(dict.fromkeys([*table.series.values(), *gone]))
         for alike in in_slices(together(listed, table.twins or bool(gone)), looking_every=_CUT_TOGETHER):
             parts: list[Aggregate] = []
+            told: list[tuple[Series, int]] = []
             for series in alike:
-                parts += self._told_of(series, sent)
+                held = self._held_of(series)
+                if held:
+                    parts += held
+                    told.append((series, len(held)))
             if parts:
                 merged = parts[0] if len(parts) == 1 else gathered(table.empty, parts)
                 value = value_of(merged, table.stream.extremes)
-                points.append(Point(alike[0].attributes, value, self.since, now, exemplars_of(alike, self.since)))
+                since = self._told_until(told[0][0])
+                points.append(Point(alike[0].attributes, value, since, now, exemplars_of(alike, since)))
+                sent.points.append(partial(self._has_arrived, told))
         return points
 
-    def _told_of(self, series: Series, sent: Sent) -> list[Aggregate]:
-        """Return what is held of a series, and take note that it is told."""
+    def _told_until(self, series: Series) -> float:
+        return self._ahead.get(series, self.since) if self._ahead else self.since
+
+    def _held_of(self, series: Series) -> list[Aggregate]:
+        """Return what is held of a series."""
         held = self._held.get(series)
         if not held:
             return []
         parts = held[:]  # one call: what is added from here on is not told
         if len(parts) >= _HELD_APART:
             held[: len(parts)] = parts = [gathered(series.empty, parts)]
-        sent.parts[series] = len(parts)
         return parts
 
     def _observed_deltas(self, table: Table, now: float, sent: Sent) -> list[Point]:
         told = self._told.get(table, {})
         points = []
-        totals: dict[object, Any] = sent.totals.setdefault(table, {})
         for series in in_slices(table.listed()):
             total: Any = series.observed_total()
-            key = identity(series.attributes)
-            before = told.get(key, 0)
+            before = told.get(identity(series.attributes), 0)
             if table.kind.monotonic and total < before:
                 before = 0  # what is observed has begun anew
-            totals[key] = total
-            points.append(Point(series.attributes, total - before, self.since, now, exemplars_of([series], self.since)))
+            since = self._told_until(series)
+            points.append(Point(series.attributes, total - before, since, now, exemplars_of([series], since)))
+            sent.points.append(partial(self._total_has_arrived, table, series, total))
         return points
 
 
 class Sent:
-    """What a collection has told: of each series how many of the parts that are held, and the observed totals."""
+    """What a collection has told: for each point, in order, what is to be done once it has arrived, None for nothing."""
 
     def __init__(self, time: float) -> None:
         self.time = time
-        self.parts: dict[Series, int] = {}
-        self.totals: dict[Table, dict[object, Any]] = {}
+        self.points: deque[Callable[[float | None], None] | None] = deque()
 
 
 def cumulative(table: Table, now: float) -> list[Point]:

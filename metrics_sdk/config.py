@@ -25,16 +25,18 @@ def _shown(self: object) -> str:
 
 
 class Export:
-    """An exporter and how it is driven.
+    """An exporter and how it is driven: what is not said here is as the exporter wants it, else as it stands below.
 
-    `interval_seconds`: time between exports; each costs a snapshot of all series. An exporter that takes windows gets each as
-    soon as it has closed instead.
-    `timeout_seconds`: what one export may take; it is then counted as failed, and none begins until it has returned.
+    `interval_seconds`: time between exports, 60; each costs a snapshot of all series. An exporter that takes windows gets each
+    as soon as it has closed instead.
+    `timeout_seconds`: what one export may take, 30; it is then counted as failed, and none begins until it has returned.
     `queue_size`: snapshots that may wait while one is being exported; when it is full the oldest is let go and counted
     (snapshots are cumulative: the next one makes up for it).
     `name`: how `health()` calls it; the class's name by default.
     `temporality`: "cumulative" totals, "delta" for what has come since the last export that succeeded, "lowmemory" for deltas
     of counters and histograms alone, or a mapping from kinds of instrument to "cumulative" and "delta".
+    `histogram_aggregation`: what histograms without boundaries of their own are to this exporter, "exponential" or "explicit";
+    None is `Config.histogram_aggregation`. Another one than that costs a second record for each value.
     """
 
     exporter: Exporter | WindowExporter
@@ -43,6 +45,7 @@ class Export:
     queue_size: int
     name: str
     temporality: Preference
+    histogram_aggregation: Literal["exponential", "explicit"] | None
 
     __setattr__ = __delattr__ = _refuse
     __repr__ = _shown
@@ -51,13 +54,13 @@ class Export:
         self,
         exporter: Exporter | WindowExporter,
         *,
-        interval_seconds: float = 60.0,
-        timeout_seconds: float = 30.0,
+        interval_seconds: float | None = None,
+        timeout_seconds: float | None = None,
         queue_size: int = 2,
         name: str = "",
-        temporality: Preference = "cumulative",
+        temporality: Preference | None = None,
+        histogram_aggregation: Literal["exponential", "explicit"] | None = None,
     ) -> None:
-        by_kind(temporality)
         if isinstance(exporter, type):
             raise ConfigurationError(f"an exporter is an object, not a class: write {exporter.__name__}(…)")
         if not any([callable(getattr(exporter, method, None)) for method in ("export", "export_windows")]):
@@ -67,9 +70,15 @@ class Export:
             )
         if not callable(getattr(exporter, "shutdown", None)):
             raise ConfigurationError(f"an exporter needs the method shutdown(), {exporter!r} has none")
+        interval_seconds = _wanted(interval_seconds, exporter, "interval_seconds", 60.0)
+        timeout_seconds = _wanted(timeout_seconds, exporter, "timeout_seconds", 30.0)
+        temporality = _wanted(temporality, exporter, "temporality", "cumulative")
+        histogram_aggregation = _wanted(histogram_aggregation, exporter, "histogram_aggregation", None)
         check_seconds("Export.interval_seconds", interval_seconds)
         check_seconds("Export.timeout_seconds", timeout_seconds)
         _check_whole("Export.queue_size", queue_size, 1)
+        check_temporality(temporality, exporter)
+        _check_choice("Export.histogram_aggregation", histogram_aggregation, (None, "exponential", "explicit"))
         vars(self).update(
             exporter=exporter,
             interval_seconds=float(interval_seconds),
@@ -77,7 +86,31 @@ class Export:
             queue_size=queue_size,
             name=name or type(exporter).__name__,
             temporality=temporality,
+            histogram_aggregation=histogram_aggregation,
         )
+
+    def named(self, name: str) -> Export:
+        """Return the same under another name."""
+        return Export(self.exporter, **{**{key: value for key, value in vars(self).items() if key != "exporter"}, "name": name})
+
+
+def _wanted(given: Any, exporter: object, name: str, otherwise: Any) -> Any:
+    if given is not None:
+        return given
+    own = getattr(exporter, name, None)
+    return otherwise if own is None else own
+
+
+def check_temporality(temporality: Preference, exporter: object) -> None:
+    """Raise ConfigurationError for a temporality that is none, or that the exporter cannot carry sums and histograms in."""
+    carried = getattr(exporter, "temporalities", ("cumulative", "delta"))
+    chosen = by_kind(temporality)
+    for kind in ("counter", "histogram", "observable_counter"):
+        if chosen[kind] not in carried:
+            raise ConfigurationError(
+                f"{type(exporter).__name__} cannot carry a {kind} as {chosen[kind]}, only as {' or '.join(carried)}: "
+                f"temporality={temporality!r} does not fit"
+            )
 
 
 def takes_windows(exporter: object) -> bool:
@@ -102,7 +135,8 @@ class Config:
     """How an SDK works. Every field has a default that suits a service.
 
     `exporters`: where the metrics go; an `Export`, or an exporter for one with defaults.
-    `resource`: what is said of this process in everything that leaves it, such as `{"service.name": "shop"}`.
+    `resource`: what is said of this process in everything that leaves it, such as `{"service.name": "shop"}`, over what is
+    known anyway: the host, the process, the SDK, and a `service.instance.id` for each process.
     `flush_interval_seconds`: time between drains; shorter means fresher numbers without a query and more work.
     `resolutions`: (width, span) of time windows in seconds, aligned to the clock's epoch: windows of the first width are
     kept for the first span, then merged into windows of the second width, and so on. Each costs about 300 bytes for a busy

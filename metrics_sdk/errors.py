@@ -1,4 +1,4 @@
-"""What can go wrong at declaration, configuration and query time. Recording raises none of these."""
+"""What can go wrong at declaration, configuration, query and export time. Recording raises none of these."""
 
 from __future__ import annotations
 
@@ -30,3 +30,17 @@ class UnknownInstrument(MetricsError, KeyError):  # noqa: N818 - likewise
 
 class StoreError(MetricsError, OSError):
     """A file of windows that cannot be used: not to be opened, locked by another process, full, corrupt."""
+
+
+class ExportError(MetricsError, OSError):
+    """An export that failed, of which more is known than that it did: what exporters raise.
+
+    `settled`: so many points at the front of the snapshot are not to be told again, since they were delivered or refused for
+    good. `refused`: how many of these were refused. `retry_after_seconds`: how long the other side asks to be left alone.
+    """
+
+    def __init__(self, why: str, *, settled: int = 0, refused: int = 0, retry_after_seconds: float = 0.0) -> None:
+        super().__init__(why)
+        self.settled = settled
+        self.refused = refused
+        self.retry_after_seconds = retry_after_seconds

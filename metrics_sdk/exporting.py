@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import count
+from time import monotonic as _monotonic
 from typing import Any, Protocol
 
 from metrics_sdk.alarm import Alarm, Latch
@@ -15,23 +16,25 @@ from metrics_sdk.clock import Clock
 from metrics_sdk.collector import Collector
 from metrics_sdk.config import Export
 from metrics_sdk.core.exclusion import exclusively, result_exclusively
+from metrics_sdk.errors import ExportError
 from metrics_sdk.faults import Faults
 from metrics_sdk.health import ExporterHealth
-from metrics_sdk.snapshot import Exporter, Snapshot
+from metrics_sdk.snapshot import Exporter, Refused, Snapshot
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
+LONGEST_RETRY_AFTER_SECONDS = 3600.0  # the other side may ask for more; it could be a mistake for all that anybody knows
 BREAK_AFTER = 3  # failures in a row after which the circuit counts as open
 
 
 class Content(Protocol):
     """What is exported."""
 
-    def send(self, exporter: Any, timeout: float) -> None:
-        """Hand it to the exporter; what that raises is raised."""
+    def send(self, exporter: Any, timeout: float) -> Refused | None:
+        """Hand it to the exporter, and return what that returns; what it raises is raised."""
 
-    def acknowledge(self) -> None:
-        """The exporter has accepted it."""
+    def settle(self, points: int | None = None) -> bool:
+        """So many points at its front are not to be told again, None is all; tell whether it is all."""
 
 
 class Cumulative:
@@ -40,16 +43,17 @@ class Cumulative:
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
 
-    def send(self, exporter: Exporter, timeout: float) -> None:
+    def send(self, exporter: Exporter, timeout: float) -> Refused | None:
         """Export it."""
-        exporter.export(self.snapshot, timeout)
+        return exporter.export(self.snapshot, timeout)
 
-    def acknowledge(self) -> None:
-        """The next one contains it all the same."""
+    def settle(self, points: int | None = None) -> bool:
+        """The next one contains it all the same; tell whether that is all of this one."""
+        return points is None or points >= sum([len(metric.points) for metric in self.snapshot.metrics])
 
 
 class Deltas:
-    """What has come since the last export that succeeded: of an exporter that asks for deltas.
+    """What has come since the last export that succeeded, of an exporter with a reader of its own.
 
     Read when it is sent, with all that was not acknowledged until then: so a job more or less makes no difference.
     """
@@ -59,32 +63,34 @@ class Deltas:
         self._collector = collector
         self._snapshot = snapshot
 
-    def send(self, exporter: Exporter, timeout: float) -> None:
+    def send(self, exporter: Exporter, timeout: float) -> Refused | None:
         """Export it."""
         with self._collector.lock:
             snapshot = self._snapshot()
-        exporter.export(snapshot, timeout)
+        return exporter.export(snapshot, timeout)
 
-    def acknowledge(self) -> None:
-        """It is gone."""
+    def settle(self, points: int | None = None) -> bool:
+        """They are gone."""
         with self._collector.lock:
-            self._collector.acknowledge()
+            return self._collector.acknowledge(points)
 
 
 class Job:
     """Something to export, and who waits for it.
 
-    `merged` is the number of values in it; an `urgent` one does not wait for a back-off to end; the `last` one ends the worker.
+    `merged` is the number of values in it; an `urgent` one does not wait for a back-off to end. The one that has a time that it
+    is `last_until`, by the monotonic clock, is tried until then, and ends the worker.
     """
 
-    def __init__(self, content: Content, merged: int, urgent: bool = False, last: bool = False) -> None:
+    def __init__(self, content: Content, merged: int, urgent: bool = False, last_until: float | None = None) -> None:
         self.content = content
         self.merged = merged
         self.urgent = urgent
-        self.last = last
+        self.last_until = last_until
         self.number = 0
+        self.over = False  # it was exported, or there is nothing left of it to export
         self.done = Latch()  # open once this snapshot, or a newer one, was exported
-        self._acknowledged = False
+        self._acknowledged = self._failed = False
         self._waiting = [self.done] if urgent else []
 
     def supersede(self, older: Job) -> None:
@@ -92,12 +98,14 @@ class Job:
         self.urgent = self.urgent or older.urgent
         self._waiting += [latch for latch in older._waiting if not latch.abandoned]
         if self._acknowledged:  # just now, before it could know of them
-            self.acknowledge()
+            self.acknowledge(self._failed)
 
-    def acknowledge(self) -> None:
-        """Tell everybody who waits."""
+    def acknowledge(self, failed: bool = False) -> None:
+        """Tell everybody who waits that it has arrived, or that it never will."""
+        self._failed = failed
         self._acknowledged = True
         for latch in list(self._waiting):
+            latch.failed = failed
             latch.open()
 
 
@@ -105,8 +113,9 @@ class ExportWorker:
     """One exporter, its thread, and a bounded queue before it.
 
     What is exported later contains what was before, so only the newest matters: when the queue is full the oldest one is let go
-    and counted, and after a failure the newest is what is tried again, after 1, 2, 4 … 60 seconds with jitter. An export that
-    overruns its timeout is counted as failed at once and shows as "hanging" until it returns; no second one is begun beside it.
+    and counted, and after a failure the newest is what is tried again, after 1, 2, 4 … 60 seconds with jitter, or when the
+    other side wants it. An export that overruns its timeout is counted as failed at once and shows as "hanging" until it
+    returns; no second one is begun beside it.
     """
 
     def __init__(self, export: Export, clock: Clock, faults: Faults, jitter: Callable[[], float] | None = None) -> None:
@@ -127,11 +136,12 @@ class ExportWorker:
         self._ident: int | None = None
         self._ended = Latch()
         self._retry_at = 0.0
+        self._quiet_until = 0.0  # what the other side has asked for
         self._failures_in_a_row = 0
         self._busy_since: float | None = None
         self._overran = False
         self._ending = self._stopped = False
-        self._exports = self._failures = self._superseded = self._acknowledged = 0
+        self._exports = self._failures = self._superseded = self._acknowledged = self._refused = 0
         self._seconds = 0.0
         self._last_error = ""
 
@@ -161,7 +171,7 @@ class ExportWorker:
         """Hand over a snapshot; the latch of an urgent one opens once it, or a newer one, was exported."""
         if self._ending:
             return job.done
-        self._ending = job.last
+        self._ending = job.last_until is not None
         job.number = next(self._numbers)
         self._jobs.append(job)
         while len(self._jobs) > self.export.queue_size:
@@ -175,6 +185,8 @@ class ExportWorker:
 
         One at a time, or two would tell the same deltas. Nobody who records waits for this lock.
         """
+        if self._quiet_until > self._clock.monotonic() and job.last_until is None:
+            return False
         work = partial(self._attempt, job)
         return result_exclusively(self._inline, work, self.export.timeout_seconds, otherwise=False)
 
@@ -217,17 +229,23 @@ class ExportWorker:
             self._alarm.sleep(None)
             return
         job = jobs[-1]
-        wait = self._retry_at - self._clock.monotonic()
-        if wait > 0 and not any([one.urgent for one in list(jobs)]):
-            self._alarm.sleep(wait)
+        urgent = any([one.urgent for one in list(jobs)])
+        wait = (self._quiet_until if urgent else self._retry_at) - self._clock.monotonic()
+        if job.last_until is not None and urgent:
+            wait = 0.0  # there will be no other time
+        if wait > 0:
+            if job.last_until is not None and _monotonic() + wait >= job.last_until:
+                self._stopped = True
+            else:
+                self._alarm.sleep(wait)
             return
-        done = self._attempt(job)
+        self._attempt(job)
         for one in list(jobs):
             if one.number <= job.number:  # newer ones have come in the meantime
                 one.urgent = False
-                if done:
+                if job.over:
                     self._let_go(one, job)
-        if job.last:
+        if job.last_until is not None and job.over:
             self._stopped = True
 
     def _let_go(self, one: Job, exported: Job) -> None:
@@ -242,10 +260,14 @@ class ExportWorker:
         started = self._busy_since = self._clock.monotonic()
         self._overran = False
         try:
-            job.content.send(self.export.exporter, self.export.timeout_seconds)
+            refused = job.content.send(self.export.exporter, self.export.timeout_seconds)
         except BaseException as error:  # SystemExit and the like included: they are the exporter's, not the process's
-            self._failed(f"{type(error).__name__}: {error}")
-            self._faults.report(f"exporter:{self.export.name}", f"exporter {self.export.name} failed", error)
+            self._failed(error)
+            if isinstance(error, ExportError):
+                self._refused += error.refused
+                if error.settled and job.content.settle(error.settled):
+                    job.over = True
+                    job.acknowledge(failed=True)
             return False
         finally:
             self._seconds += self._clock.monotonic() - started
@@ -253,18 +275,28 @@ class ExportWorker:
         self._exports += 1
         self._acknowledged = job.merged
         self._failures_in_a_row = 0
-        self._retry_at = 0.0
-        job.content.acknowledge()
+        self._retry_at = self._quiet_until = 0.0
+        job.content.settle()
+        job.over = True
         job.acknowledge()
+        if isinstance(refused, Refused) and refused.points:
+            self._refused += refused.points
+            self._last_error = refused.why
+            what = f"exporter {self.export.name} has left out {refused.points} points: {refused.why}"
+            self._faults.report(f"refused:{self.export.name}", what)
         return True
 
-    def _failed(self, why: str) -> None:
+    def _failed(self, error: BaseException) -> None:
         if not self._overran:
             self._failures += 1
-        self._last_error = why
+        self._last_error = f"{type(error).__name__}: {error}"
         backoff = min(LONGEST_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2.0 ** min(self._failures_in_a_row, 10))
         self._failures_in_a_row += 1
-        self._retry_at = self._clock.monotonic() + backoff * (0.5 + 0.5 * (self._jitter or _chance)())
+        now = self._clock.monotonic()
+        asked = error.retry_after_seconds if isinstance(error, ExportError) else 0.0
+        self._quiet_until = now + min(asked, LONGEST_RETRY_AFTER_SECONDS)
+        self._retry_at = max(self._quiet_until, now + backoff * (0.5 + 0.5 * (self._jitter or _chance)()))
+        self._faults.report(f"exporter:{self.export.name}", f"exporter {self.export.name} failed", error)
 
     def _shutdown_exporter(self) -> None:
         try:
@@ -302,6 +334,7 @@ class ExportWorker:
             queued=len(self._jobs),
             acknowledged=self._acknowledged,
             unacknowledged=merged - self._acknowledged,
+            refused=self._refused,
             export_seconds=self._seconds,
             last_error=self._last_error,
         )

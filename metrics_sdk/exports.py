@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from metrics_sdk.snapshot import Snapshot
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.temporality import Preference, by_kind
+from metrics_sdk.view import Aggregation
 
 SUBSCRIBER_SECONDS = 0.5  # what the end of the process waits for a subscriber that is still at a window
 
@@ -39,7 +40,7 @@ class Home(Protocol):
     def frozen(self, collector: Collector | None = None) -> Snapshot:
         """Return everything that is merged, as this reader is told it."""
 
-    def collector(self, temporality: Preference) -> Collector:
+    def collector(self, temporality: Preference, aggregation: Callable[[str], Aggregation | None] | None = None) -> Collector:
         """Return a reader of its own."""
 
     def release(self, collector: Collector) -> None:
@@ -60,7 +61,7 @@ class Exports:
         self._store = store
         self.workers: list[ExportWorker] = []  # replaced, never changed: others go through it meanwhile
         self.feeds: dict[ExportWorker, Feed] = {}
-        self._collectors: dict[ExportWorker, Collector] = {}  # of those that ask for deltas
+        self._collectors: dict[ExportWorker, Collector] = {}  # of those that ask for what others do not
         self._changing: Any = threading.RLock()
         for export in distinct(exports):
             self.add(export)
@@ -86,8 +87,10 @@ class Exports:
             feed = Feed(self._store, self._home.tables, self._home.faults, getattr(export.exporter, "window_seconds", 0.0))
             self.feeds[worker] = feed
             self._store.feeds[feed] = None
-        elif "delta" in by_kind(export.temporality).values():
-            self._collectors[worker] = self._home.collector(export.temporality)
+        else:
+            wish = _wish(export, self._home.config)
+            if wish is not None or "delta" in by_kind(export.temporality).values():
+                self._collectors[worker] = self._home.collector(export.temporality, wish)
         with self._changing:
             self.workers = [*self.workers, worker]
         return worker
@@ -116,7 +119,7 @@ class Exports:
         workers = {id(worker.export.exporter): worker for worker in self.workers}
         for export in config.exporters if given else ():
             worker = workers.get(id(export.exporter))
-            if worker is None or worker.export.temporality != export.temporality:
+            if worker is None or _reads(worker.export) != _reads(export):
                 raise ConfigurationError(
                     "exporters cannot be added while running: only their intervals and timeouts can be changed"
                 )
@@ -175,9 +178,10 @@ class Exports:
         background = self._home.config.background
         merged = self._home.merged()  # before what is exported is read: no more is acknowledged than was exported
         workers = [worker for worker in self.workers if not isinstance(worker.export.exporter, Subscription)]
-        self._hand_over(last)
+        last_until = deadline if last else None
+        self._hand_over(last_until)
         snapshot = self._snapshot(workers)
-        jobs = [self._job(worker, merged, snapshot, last) for worker in workers]
+        jobs = [self._job(worker, merged, snapshot, last_until) for worker in workers]
         if not background:
             return all([worker.run_inline(job) for worker, job in zip(workers, jobs, strict=True)])
         threaded = [worker for worker in workers if worker.start()]
@@ -192,21 +196,21 @@ class Exports:
             latch.abandoned = True
         return all(acknowledged)
 
-    def _hand_over(self, last: bool) -> None:
+    def _hand_over(self, last_until: float | None) -> None:
         for worker in self.workers:
             if isinstance(worker.export.exporter, Subscription) and worker in self.feeds:
-                job = self._job(worker, 0, None, last)
+                job = self._job(worker, 0, None, last_until)
                 if not self._home.config.background or not worker.start():
                     worker.run_inline(job)
                 else:
                     worker.submit(job)
 
-    def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last: bool) -> Job:
+    def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last_until: float | None) -> Job:
         feed = self.feeds.get(worker)
         if feed is None:
-            return Job(self._content(worker, snapshot), merged, urgent=True, last=last)
-        with_open = last or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
-        return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, urgent=True, last=last)
+            return Job(self._content(worker, snapshot), merged, urgent=True, last_until=last_until)
+        with_open = last_until is not None or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
+        return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, urgent=True, last_until=last_until)
 
     def _snapshot(self, workers: Iterable[ExportWorker]) -> Snapshot | None:
         """Return the one snapshot of totals that does for all of these, None if none of them takes it."""
@@ -235,22 +239,25 @@ class Exports:
         return {worker.export.name: worker.health(merged) for worker in self.workers}
 
 
+def _wish(export: Export, config: Config) -> Callable[[str], Aggregation | None] | None:
+    """Return what an exporter wishes by kind, see `view.Wishes`; None where its histograms shall be as everybody's."""
+    wanted = export.histogram_aggregation
+    if wanted is None or wanted == (config.histogram_aggregation or "exponential"):
+        return None
+    wish = Aggregation(wanted)
+    return lambda kind: wish if kind == "histogram" else None
+
+
+def _reads(export: Export) -> tuple[object, ...]:
+    """Return what cannot change while running: how its reader reads."""
+    return (export.temporality, export.histogram_aggregation)
+
+
 def distinct(exports: Sequence[Export]) -> list[Export]:
     """Number the exporters that share a name, so that `health()` tells them apart."""
     seen: dict[str, int] = {}
     made = []
     for export in exports:
         seen[export.name] = number = seen.get(export.name, 0) + 1
-        made.append(
-            export
-            if number == 1
-            else Export(
-                export.exporter,
-                interval_seconds=export.interval_seconds,
-                timeout_seconds=export.timeout_seconds,
-                queue_size=export.queue_size,
-                name=f"{export.name}-{number}",
-                temporality=export.temporality,
-            )
-        )
+        made.append(export if number == 1 else export.named(f"{export.name}-{number}"))
     return made

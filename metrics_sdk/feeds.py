@@ -166,8 +166,10 @@ class Delivery:
         if self._sent or late:
             exporter.export_windows([*self._sent, *late], timeout)
 
-    def acknowledge(self) -> None:
-        """They have arrived."""
+    def settle(self, points: int | None = None) -> bool:
+        """They have arrived. Windows have no points to count: it is all of them, or, if `points` is said, none."""
+        if points is not None:
+            return False
         feed = self._feed
         for aggregate, _window in self._late:
             feed.late.pop(aggregate, None)
@@ -175,6 +177,7 @@ class Delivery:
             if any([one.start <= start < one.end for one in self._sent]):
                 feed.late.pop(aggregate, None)
         feed.since = max(feed.since, self._until)
+        return True
 
 
 class Feed:

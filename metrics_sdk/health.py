@@ -23,6 +23,7 @@ class ExporterHealth(NamedTuple):
     `state`: "idle", "exporting", "hanging" (overran its timeout and has not returned), "backing_off", "open" (several failures
     in a row: the circuit is open, it is tried at growing intervals), "stopped".
     `acknowledged` and `unacknowledged` are numbers of recorded values: together they are all that is merged.
+    `refused`: points that did not arrive and never will, since the other side refused them, or they cannot be encoded.
     `superseded`: snapshots let go unexported, since a newer one had come.
     """
 
@@ -34,6 +35,7 @@ class ExporterHealth(NamedTuple):
     queued: int
     acknowledged: int
     unacknowledged: int
+    refused: int
     export_seconds: float
     last_error: str
 
@@ -201,6 +203,14 @@ def as_metrics(health: Health, start_time: float, time: float) -> list[Metric]:
             "Time in exports.",
             "exporter",
             {n: e.export_seconds for n, e in exporters.items()},
+        ),
+        (
+            "export.refused",
+            "counter",
+            "{point}",
+            "Points refused for good.",
+            "exporter",
+            {n: e.refused for n, e in exporters.items()},
         ),
         ("export.queued", "gauge", "{snapshot}", "Snapshots waiting.", "exporter", {n: e.queued for n, e in exporters.items()}),
     ]

@@ -39,6 +39,7 @@ from metrics_sdk.points import Points
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.reader import Reader
 from metrics_sdk.registry import Observable, Observations, Registry
+from metrics_sdk.resource import Resource
 from metrics_sdk.snapshot import Metric, Snapshot
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.streams import Streams
@@ -77,6 +78,7 @@ class MetricsSDK:
             raise ConfigurationError(f"an SDK is configured with a Config, not {config!r}")
         self.config = config
         self.max_instruments = config.max_instruments
+        self.resource = Resource(config.resource)
         self._clock = config.clock
         self.faults = Faults(config.clock)
         self._scope = Scope(_shards(config), bool(config.resolutions), self._started, config.clock.time, Timed)
@@ -286,7 +288,7 @@ class MetricsSDK:
             told = [(table, cumulative(table, now)) for table in self.streams.tables(None)]
             metrics = [metric(table, points, "cumulative") for table, points in told if points]
         metrics += [*self._produced, *as_metrics(self._health(explain=False), self._started_at, now)]
-        return Snapshot(self.config.resource, now, tuple(metrics))
+        return Snapshot(self.resource(), now, tuple(metrics))
 
     def _ask(self, on_demand: bool) -> None:
         """Run the callbacks, and have others produce what they have to tell, if somebody wants to know."""
@@ -348,7 +350,7 @@ class MetricsSDK:
             metrics = collector.collect(-math.inf if answered else asked_at)
             if acknowledged:
                 collector.acknowledge()
-            return Snapshot(self.config.resource, collector.collected_at, (*metrics, *self._produced))
+            return Snapshot(self.resource(), collector.collected_at, (*metrics, *self._produced))
         finally:
             collector.lock.release()
 

@@ -97,6 +97,13 @@ class Snapshot(NamedTuple):
     metrics: tuple[Metric, ...]
 
 
+class Refused(NamedTuple):
+    """What of an export that succeeded did not arrive all the same, for good: so many points, and why."""
+
+    points: int
+    why: str
+
+
 class Producer(Protocol):
     """Has metrics of its own to tell, which leave with the SDK's."""
 
@@ -106,10 +113,19 @@ class Producer(Protocol):
 
 @runtime_checkable
 class Exporter(Protocol):
-    """Carries snapshots somewhere. Both methods are called on the exporter's own worker thread, one at a time."""
+    """Carries snapshots somewhere. Both methods are called on the exporter's own worker thread, one at a time.
 
-    def export(self, snapshot: Snapshot, timeout: float) -> None:
-        """Deliver `snapshot` within `timeout` seconds. Returning means that it was accepted, raising that it was not."""
+    It may have attributes that say how it wants to be driven where `Export` does not: `interval_seconds`, `timeout_seconds`,
+    `temporality`, `histogram_aggregation`; and `temporalities`, those of "cumulative" and "delta" that it can carry sums and
+    histograms in: asking for another one raises ConfigurationError.
+    """
+
+    def export(self, snapshot: Snapshot, timeout: float) -> Refused | None:
+        """Deliver `snapshot` within `timeout` seconds.
+
+        Returning means that it was accepted, but for what is returned as refused, which is counted and logged. Raising means
+        that it was not, and shall be tried again; by an `ExportError` that more is known than that.
+        """
 
     def shutdown(self) -> None:
         """Release what is held; called once, after the last export."""

@@ -13,11 +13,11 @@ import metrics_sdk
 
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
-    {"errors", "clock", "alarm", "slices", "interval"},
+    {"errors", "clock", "alarm", "slices", "interval", "version", "protobuf"},
     {"core", "resolutions"},
     {"names"},
-    {"snapshot", "faults", "windows", "temporality", "tracing", "view"},
-    {"config", "health", "exporters", "query", "selection"},
+    {"snapshot", "faults", "windows", "temporality", "tracing", "view", "resource"},
+    {"http_target", "config", "health", "exporters", "query", "selection"},
     {"points"},
     {"store", "flusher", "callbacks"},
     {"streams"},

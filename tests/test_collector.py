@@ -551,7 +551,7 @@ def test_a_producer_that_fails_costs_its_own_metrics_alone(caplog: pytest.LogCap
 def test_a_collection_of_nothing_is_an_empty_snapshot() -> None:
     sdk, clock = made(resource={"service.name": "shop"})
     snapshot = sdk.collect(sdk.collector("delta"))
-    assert ((), clock.time(), {"service.name": "shop"}) == (snapshot.metrics, snapshot.time, snapshot.resource)
+    assert ((), clock.time(), "shop") == (snapshot.metrics, snapshot.time, snapshot.resource["service.name"])
 
 
 def test_minimum_and_maximum_of_a_delta_are_those_of_its_interval() -> None:

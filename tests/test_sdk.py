@@ -117,7 +117,7 @@ def test_a_snapshot_shows_every_kind_with_resource_and_the_sdk_itself() -> None:
     exponential: Any = found["e"].points[0].value
     assert ((0, 1, 0), (1.0, 2.0), 1.5, 1.5) == (explicit.bucket_counts, explicit.boundaries, explicit.min, explicit.sum)
     assert (1, 1) == (exponential.count, exponential.positive[0][1])
-    assert {"service.name": "shop"} == dict(snapshot.resource)
+    assert "shop" == snapshot.resource["service.name"]
     assert 4 == found["metrics_sdk.received"].points[0].value
 
 
@@ -416,7 +416,7 @@ def test_an_exporter_cannot_change_what_the_next_one_gets() -> None:
     sdk = MetricsSDK(Config(background=False, exporters=[Greedy(), memory], resource={"service.name": "shop"}))
     sdk.counter("c").add(1)
     assert not sdk.flush()
-    assert {"service.name": "shop"} == dict(memory.snapshots[0].resource)
+    assert "shop" == memory.snapshots[0].resource["service.name"]
 
 
 def test_a_redeclaration_leaves_no_negative_number_of_unacknowledged_values() -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from metrics_sdk.config import Config
 from metrics_sdk.errors import ConfigurationError
+from metrics_sdk.resource import detected as known_anyway
 
 
 def attributes_of(resource: Any) -> dict[str, Any]:
@@ -27,15 +26,8 @@ def attributes_of(resource: Any) -> dict[str, Any]:
 
 def detected() -> dict[str, Any]:
     """Return what the environment says (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`), and which SDK this is."""
-    found: dict[str, Any] = {"telemetry.sdk.language": "python", "telemetry.sdk.name": "metrics_sdk"}
-    try:
-        found["telemetry.sdk.version"] = version("metrics-sdk")
-    except PackageNotFoundError:  # run from a checkout
-        pass
-    found.update(Config.from_env().resource)
-    if not found.get("service.name"):
-        found["service.name"] = f"unknown_service:{os.path.basename(sys.executable) or 'python'}"
-    return found
+    known = {key: value for key, value in known_anyway().items() if key.startswith(("service.name", "telemetry.sdk."))}
+    return {**known, **{key: value for key, value in Config.from_env().resource.items() if value}}
 
 
 class SDKResource:
