@@ -279,10 +279,10 @@ class ExportWorker:
         job.content.settle()
         job.over = True
         job.acknowledge()
-        if isinstance(refused, Refused) and refused.points:
+        if isinstance(refused, Refused):  # of exporters of one's own, anything may come
             self._refused += refused.points
             self._last_error = refused.why
-            what = f"exporter {self.export.name} has left out {refused.points} points: {refused.why}"
+            what = f"{refused.points} points of exporter {self.export.name} were refused: {refused.why}"
             self._faults.report(f"refused:{self.export.name}", what)
         return True
 

@@ -20,6 +20,8 @@ def varint(number: int) -> bytes:
     """Return a whole number of 0 or more, or a negative one of 64 bits in two's complement."""
     if 0 <= number < 128:
         return _SHORT[number]
+    if 0 <= number < 16384:
+        return bytes((number & 127 | 128, number >> 7))
     number &= 0xFFFF_FFFF_FFFF_FFFF
     made = bytearray()
     while number > 127:

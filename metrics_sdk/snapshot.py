@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
-from metrics_sdk.core.attributes import normalise
+from metrics_sdk.core.attributes import normalise as normalise
 from metrics_sdk.core.exemplars import Exemplar as Exemplar  # part of what exporters get, as the rest of this module
 from metrics_sdk.names import MAX_NAME_LENGTH, as_text
 

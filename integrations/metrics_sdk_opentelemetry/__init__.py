@@ -1,25 +1,28 @@
 """OpenTelemetry on this engine: the meter provider, and ways in and out.
 
-`MeterProvider` is a drop-in for opentelemetry-sdk's, which is needed for its own readers and exporters alone. What users get
-wrong is logged, by `metrics_sdk_opentelemetry`.
+`MeterProvider` is a drop-in for opentelemetry-sdk's, which is needed for its own readers and exporters alone. `OTLPExporter`
+needs no other package at all. What users get wrong is logged, by `metrics_sdk_opentelemetry`.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .meter import Meter
-from .provider import MeterProvider
-
 if TYPE_CHECKING:
     from .export import OpenTelemetryExporter
+    from .meter import Meter
+    from .otlp import OTLPExporter
+    from .provider import MeterProvider
 
-__all__ = ["Meter", "MeterProvider", "OpenTelemetryExporter"]
+__all__ = ["Meter", "MeterProvider", "OTLPExporter", "OpenTelemetryExporter"]
+
+# Each is imported when it is asked for: what it takes may not be installed, where another one is what is wanted.
+_MODULES = {"Meter": "meter", "MeterProvider": "provider", "OTLPExporter": "otlp", "OpenTelemetryExporter": "export"}
 
 
 def __getattr__(name: str) -> Any:
-    if name == "OpenTelemetryExporter":
-        from .export import OpenTelemetryExporter
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
 
-        return OpenTelemetryExporter
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
