@@ -5,10 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from receiver import Receiver
 
 PREAMBLE = "import faulthandler; faulthandler.dump_traceback_later({deadline}, exit=True)\n"
 
@@ -31,3 +35,11 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A server for exporters."""
+    made = Receiver()
+    yield made
+    made.stop()

@@ -11,9 +11,11 @@ import pytest
 
 from metrics_sdk import Config, ConfigurationError, Export, MetricsSDK, Snapshot
 from metrics_sdk.clock import ManualClock
+from metrics_sdk.errors import ExportError
 from metrics_sdk.exporters import MemoryExporter
 from metrics_sdk.exporting import Cumulative, Deltas, ExportWorker, Job
 from metrics_sdk.faults import Faults
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Refused
 
 
 class Gate:
@@ -350,3 +352,171 @@ def test_a_shutdown_delivers_the_last_deltas() -> None:
     sdk.counter("c").add(4)
     assert sdk.shutdown()
     assert {(): 7} == adding.sums
+
+
+# ---- exporters that tell how far they came ----------------------------------------------------------------------
+
+
+class Telling:
+    """An exporter that raises, or returns, one thing after another, and then accepts; its worker has a clock that stands."""
+
+    def __init__(self, *outcomes: ExportError | Refused | None) -> None:
+        self.outcomes = list(outcomes)
+        self.given: list[Snapshot] = []
+
+    def export(self, snapshot: Snapshot, timeout: float) -> Refused | None:
+        self.given.append(snapshot)
+        outcome = self.outcomes.pop(0) if self.outcomes else None
+        if isinstance(outcome, ExportError):
+            raise outcome
+        return outcome
+
+    def shutdown(self) -> None:
+        pass
+
+
+def told(exporter: Telling, clock: ManualClock, **options: Any) -> MetricsSDK:
+    return MetricsSDK(Config(background=False, clock=clock, exporters=[Export(exporter, name="it", **options)]))
+
+
+def test_how_long_the_other_side_wants_peace_is_respected_by_flushes_too_up_to_an_hour() -> None:
+    clock = ManualClock()
+    exporter = Telling(ExportError("busy", retry_after_seconds=90), ExportError("mad", retry_after_seconds=1e9))
+    sdk = told(exporter, clock)
+    sdk.counter("c").add(1)
+    assert not sdk.flush()
+    clock.advance(89)
+    assert not sdk.flush()
+    assert 1 == len(exporter.given)
+    clock.advance(2)
+    assert not sdk.flush()
+    clock.advance(3601)
+    assert sdk.flush()
+    assert 3 == len(exporter.given)
+
+
+def test_a_worker_waits_as_long_as_the_other_side_asks_for_and_longer_than_its_own_back_off() -> None:
+    clock = ManualClock()
+    worker = ExportWorker(
+        Export(Telling(ExportError("busy", retry_after_seconds=30))), clock, Faults(clock), jitter=lambda: 1.0
+    )
+    worker.run_inline(Job(Cumulative(MetricsSDK(Config(background=False)).snapshot()), 0))
+    assert 30 == worker._retry_at - clock.monotonic()
+
+
+def test_what_was_refused_is_counted_logged_and_acknowledged(caplog: pytest.LogCaptureFixture) -> None:
+    sdk = told(Telling(Refused(2, "odd label"), ExportError("401 who are you", settled=10**6, refused=5)), ManualClock())
+    sdk.counter("c").add(1)
+    assert sdk.flush()
+    health = sdk.health().exporters["it"]
+    assert (2, 1, 0, 0, "odd label") == (
+        health.refused, health.exports, health.failures, health.unacknowledged, health.last_error,
+    )  # fmt: skip
+    assert "2 points of exporter it were refused: odd label" in caplog.text
+    assert 1 == sdk.health().faults["refused:it"]
+    assert not sdk.flush()
+    health = sdk.health().exporters["it"]
+    assert (7, 1, "ExportError: 401 who are you") == (health.refused, health.failures, health.last_error)
+    shown = next(metric for metric in sdk.snapshot().metrics if metric.name == "metrics_sdk.export.refused")
+    assert [7] == [point.value for point in shown.points]
+
+
+def test_deltas_that_are_settled_are_not_told_again_and_the_others_are_with_their_own_start() -> None:
+    clock = ManualClock()
+    exporter = Telling(ExportError("in the middle", settled=1))
+    sdk = told(exporter, clock, temporality="delta")
+    begun = clock.time()
+    counter = sdk.counter("c")
+    counter.add(1, {"k": "a"})
+    counter.add(2, {"k": "b"})
+    clock.advance(10)
+    assert not sdk.flush()
+    broken_off = clock.time()
+    counter.add(10, {"k": "a"})
+    counter.add(20, {"k": "b"})
+    clock.advance(10)
+    assert sdk.flush()
+    again = clock.time()
+    counter.add(100, {"k": "a"})
+    counter.add(200, {"k": "b"})
+    clock.advance(10)
+    assert sdk.flush()
+
+    def shown(snapshot: Snapshot) -> list[tuple[object, ...]]:
+        points = next(metric for metric in snapshot.metrics if metric.name == "c").points
+        return [(point.attributes[0][1], point.value, point.start_time, point.time) for point in points]
+
+    assert [("a", 1, begun, broken_off), ("b", 2, begun, broken_off)] == shown(exporter.given[0])
+    assert [("a", 10, broken_off, again), ("b", 22, begun, again)] == shown(exporter.given[1])
+    assert [("a", 100, again, clock.time()), ("b", 200, again, clock.time())] == shown(exporter.given[2])
+
+
+def test_a_snapshot_that_is_settled_though_it_failed_is_not_tried_again_and_a_flush_does_not_wait_for_it() -> None:
+    exporter = Telling(ExportError("400 no", settled=10**6, refused=3))
+    sdk = MetricsSDK(Config(exporters=[Export(exporter, interval_seconds=60)]))
+    sdk.counter("c").add(1)
+    started = time.monotonic()
+    assert not sdk.flush(10)
+    assert time.monotonic() - started < 5
+    until(lambda: 0 == sdk.health().exporters["Telling"].queued)
+    assert 1 == len(exporter.given)
+    assert sdk.flush(10)
+    assert sdk.shutdown(5)
+
+
+def test_the_last_export_is_tried_again_until_the_deadline_of_the_shutdown() -> None:
+    exporter = Raising(OSError("not now"), times=1)
+    sdk = MetricsSDK(Config(exporters=[Export(exporter, interval_seconds=60)]))
+    sdk.counter("c").add(1)
+    assert sdk.shutdown(10)
+    assert 1 == len(exporter.delivered)
+    gone = Raising(OSError("never"))
+    sdk = MetricsSDK(Config(exporters=[Export(gone, interval_seconds=60)]))
+    sdk.counter("c").add(1)
+    started = time.monotonic()
+    assert not sdk.shutdown(1.5)
+    assert time.monotonic() - started < 2.5
+    assert not gone.delivered
+
+
+# ---- how an exporter wants to be driven -------------------------------------------------------------------------
+
+
+class Choosy(Telling):
+    interval_seconds = 7
+    timeout_seconds = 3
+    temporality = "delta"
+    temporalities = ("delta",)
+
+
+def test_an_exporter_is_driven_as_it_wants_unless_it_is_told_otherwise() -> None:
+    export = Export(Choosy())
+    assert (7.0, 3.0, "delta", None) == (
+        export.interval_seconds, export.timeout_seconds, export.temporality, export.histogram_aggregation,
+    )  # fmt: skip
+    export = Export(Choosy(), interval_seconds=1, timeout_seconds=2, temporality="delta")
+    assert (1.0, 2.0) == (export.interval_seconds, export.timeout_seconds)
+    assert (60.0, 30.0, "cumulative") == (
+        Export(Telling()).interval_seconds, Export(Telling()).timeout_seconds, Export(Telling()).temporality,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("temporality", ["cumulative", "lowmemory", {"counter": "delta"}])
+def test_a_temporality_that_an_exporter_cannot_carry_is_refused(temporality: Any) -> None:
+    with pytest.raises(ConfigurationError, match="Choosy cannot carry a .* as cumulative, only as delta"):
+        Export(Choosy(), temporality=temporality)
+
+
+def test_an_exporter_gets_the_histograms_that_it_wishes_and_queries_keep_theirs() -> None:
+    wishing, other = Telling(), Telling()
+    exports = [Export(wishing, histogram_aggregation="explicit"), Export(other, name="other")]
+    sdk = MetricsSDK(Config(background=False, exporters=exports))
+    sdk.histogram("h").record(3.0)
+    assert sdk.flush()
+
+    def value(exporter: Telling) -> object:
+        return next(metric for metric in exporter.given[-1].metrics if metric.name == "h").points[0].value
+
+    assert isinstance(value(wishing), ExplicitBuckets)
+    assert isinstance(value(other), ExponentialBuckets)
+    assert not sdk.query("h").interpolated
