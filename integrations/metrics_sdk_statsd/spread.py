@@ -1,0 +1,179 @@
+"""A histogram as few values with weights, so that a server's timer comes out right.
+
+The least and the greatest value stand for themselves. In between, each sample stands for some neighbours by rank; where in
+their buckets all of them lie is one number for the histogram, `t` from 0 (as low as can be) to 1, and it is chosen so that the
+sum comes out. At 0.5 values are spread evenly over their buckets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets
+
+from .numerals import Unfit, writable
+
+Buckets = ExplicitBuckets | ExponentialBuckets
+
+_MOST = 2**53  # from here on neither counts nor their reciprocals are exact
+
+
+class Sample(NamedTuple):
+    """`weight` times the value."""
+
+    value: float
+    weight: int
+
+
+class Bucket(NamedTuple):
+    """So many values between two edges, which may be infinite."""
+
+    number: int
+    low: float
+    high: float
+
+
+class Place(NamedTuple):
+    """Where a sample can lie: at `base + width * t + tilt * min(t, 1 - t)`."""
+
+    weight: int
+    base: float
+    width: float
+    tilt: float
+
+    def at(self, t: float) -> float:
+        """Return the value at `t`."""
+        return self.base + self.width * t + self.tilt * min(t, 1.0 - t)
+
+
+def spread(buckets: Buckets, limit: int, weighed: bool) -> list[Sample]:
+    """Return at most `limit` (8 or more) samples, ascending, with the histogram's count, sum, min and max.
+
+    Up to `limit - 3` values each is a sample. Where there are more: `weighed` is for a server that takes a sample for as many
+    values as it weighs; each bucket is one sample, or neighbours are where there are more buckets than samples. For any other
+    server samples weigh the same, as far as possible, so that its mean and its percentiles come out although it does not weigh.
+
+    Without min and max the edges of the buckets are the limits, and outermost ones that have no edge end at 0 or at their other
+    edge, unless the sum says otherwise. A sum that contradicts the buckets is not reached. Raises Unfit where sum or extremes
+    are not finite, or counts contradict each other.
+    """
+    count = buckets.count
+    cells = [cell for cell in _cells(buckets) if cell.number]
+    if count != sum([cell.number for cell in cells]) or count > _MOST or any([cell.number < 0 for cell in cells]):
+        raise Unfit("the counts of its buckets do not add up to its count, or are beyond all numbers")
+    if not math.isfinite(buckets.sum):
+        raise Unfit("its sum is not a finite number")
+    if not count:
+        return []
+    low, high = buckets.min, buckets.max
+    if low is None or high is None:
+        return _between(_edged(cells, buckets.sum), buckets.sum, limit, weighed)
+    if not (math.isfinite(low) and math.isfinite(high) and low <= high):
+        raise Unfit("its min and max contradict each other")
+    if count == 1:
+        return [Sample(low, 1)]
+    cells = [Bucket(cell.number, min(max(cell.low, low), high), max(min(cell.high, high), low)) for cell in cells]
+    cells[0] = cells[0]._replace(number=cells[0].number - 1)
+    cells[-1] = cells[-1]._replace(number=cells[-1].number - 1)
+    rest = _between([cell for cell in cells if cell.number], math.fsum((buckets.sum, -low, -high)), limit, weighed)
+    return [Sample(low, 1), *rest, Sample(high, 1)]
+
+
+def _between(cells: list[Bucket], wanted: float, limit: int, weighed: bool) -> list[Sample]:
+    if not cells:
+        return []
+    places = _places(cells, _cuts(cells, limit - 3, weighed))  # besides min, max, and the last one, which may become two
+    lowest, middle, highest = [math.fsum([place.weight * place.at(t) for place in places]) for t in (0.0, 0.5, 1.0)]
+    if wanted <= middle:
+        t = 0.5 * _share(wanted, lowest, middle)
+    else:
+        t = 0.5 + 0.5 * _share(wanted, middle, highest)
+    made = []
+    for place in places:
+        value = min(max(place.at(t), cells[0].low), cells[-1].high)  # rounding leads nobody out of the extremes
+        left = place.weight
+        while left:
+            weight = writable(left)
+            made.append(Sample(value, weight))
+            left -= weight
+    return made
+
+
+def _share(wanted: float, low: float, high: float) -> float:
+    return min(1.0, max(0.0, (wanted - low) / (high - low))) if high > low else 0.0
+
+
+def _cuts(cells: list[Bucket], most: int, weighed: bool) -> list[int]:
+    """Return up to which rank each sample goes."""
+    count = sum([cell.number for cell in cells])
+    if count <= most:
+        return list(range(1, count + 1))
+    if not weighed:
+        return [(number + 1) * count // most for number in range(most)]
+    together = -(-len(cells) // most)
+    cuts, reached = [], 0
+    for number, cell in enumerate(cells, 1):
+        reached += cell.number
+        if not number % together or number == len(cells):
+            cuts.append(reached)
+    return cuts
+
+
+def _places(cells: list[Bucket], cuts: Sequence[int]) -> list[Place]:
+    """Return where samples can lie that end at these ranks, or a few ranks before, with a weight that can be written."""
+    places: list[Place] = []
+    index = reached = before = 0  # the bucket, the rank, and how many are in the buckets before
+    for cut in cuts:
+        weight = cut - reached if cut == cuts[-1] else writable(cut - reached)
+        base = width = tilt = 0.0
+        end = reached + weight
+        while reached < end:
+            count, low, high = cells[index]
+            upto = min(end, before + count)
+            part = (upto - reached) / weight
+            base += part * low
+            width += part * (high - low)
+            tilt += part * (high - low) * ((reached + upto - 2 * before) / count - 1.0)
+            reached = upto
+            if reached == before + count:
+                before = reached
+                index += 1
+        places.append(Place(weight, base, width, tilt))
+    return places
+
+
+def _cells(buckets: Buckets) -> list[Bucket]:
+    if isinstance(buckets, ExplicitBuckets):
+        edges = (-math.inf, *buckets.boundaries, math.inf)
+        return [Bucket(count, low, high) for count, low, high in zip(buckets.bucket_counts, edges, edges[1:])]
+    step = 2.0**-buckets.scale
+    negative = [Bucket(count, -_power((i + 1) * step), -_power(i * step)) for i, count in reversed(buckets.negative)]
+    positive = [Bucket(count, _power(i * step), _power((i + 1) * step)) for i, count in buckets.positive]
+    return [*negative, Bucket(buckets.zero_count, 0.0, 0.0), *positive]
+
+
+def _power(exponent: float) -> float:
+    return math.inf if exponent >= 1024.0 else 2.0**exponent
+
+
+def _edged(cells: list[Bucket], total: float) -> list[Bucket]:
+    """Return the buckets with an end to the outermost ones."""
+    if len(cells) == 1 and math.isinf(cells[0].low) and math.isinf(cells[0].high):
+        return [Bucket(cells[0].number, total / cells[0].number, total / cells[0].number)]
+    made = [
+        Bucket(
+            count,
+            min(0.0, high) if math.isinf(low) else low,
+            max(0.0, low) if math.isinf(high) else high,
+        )
+        for count, low, high in cells
+    ]
+    least = math.fsum([cell.number * cell.low for cell in made])
+    most = math.fsum([cell.number * cell.high for cell in made])
+    if total > most and math.isinf(cells[-1].high):
+        made[-1] = made[-1]._replace(high=made[-1].high + (total - most) / made[-1].number)
+    if total < least and math.isinf(cells[0].low):
+        made[0] = made[0]._replace(low=made[0].low - (least - total) / made[0].number)
+    return made
