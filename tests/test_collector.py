@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -564,3 +566,55 @@ def test_minimum_and_maximum_of_a_delta_are_those_of_its_interval() -> None:
         [value] = values(collected(sdk, reader), "h").values()
         told.append((value.min, value.max, value.count, math.fsum(numbers) == value.sum))
     assert [(5, 9, 2, True), (1, 2, 2, True), (7, 7, 1, True)] == told
+
+
+@settings(max_examples=int(os.environ.get("METRICS_SDK_EXAMPLES", "100")), deadline=None)
+@given(
+    st.lists(
+        st.one_of(
+            st.tuples(st.just("record"), st.integers(0, 5), st.integers(1, 9)),
+            st.tuples(st.just("observe"), st.integers(0, 5), st.integers(1, 9)),
+            st.tuples(st.just("collect"), st.integers(0, 14), st.just(0)),  # of which so many tenths arrive
+            st.tuples(st.just("arrived"), st.just(0), st.just(0)),
+        ),
+        max_size=40,
+    )
+)
+def test_whatever_part_of_the_points_arrives_the_deltas_of_each_series_add_up_and_do_not_overlap(
+    operations: list[tuple[str, int, int]],
+) -> None:
+    sdk, clock = made()
+    expected: Counter[tuple[str, int]] = Counter()
+    observed: Counter[int] = Counter()
+    counter, histogram = sdk.counter("c"), sdk.histogram("h")
+    sdk.observable_counter("o", lambda: [(total, {"k": key}) for key, total in observed.items()])
+    reader = sdk.collector("delta")
+    delivered: Counter[tuple[str, int]] = Counter()
+    until: dict[tuple[str, int], float] = {}
+
+    def collect(tenths: int | None) -> None:
+        clock.advance(1)
+        points = [(metric.name, point) for metric in sdk.collect(reader).metrics for point in metric.points]
+        arrive = None if tenths is None else tenths * len(points) // 10
+        for name, point in points[:arrive]:
+            key = (name, dict(point.attributes)["k"])
+            delivered[key] += int(point.value.sum if name == "h" else point.value)
+            assert until.get(key, 0.0) <= point.start_time < point.time == clock.time()
+            until[key] = point.time
+        assert reader.acknowledge(arrive) == (arrive is None or arrive >= len(points))
+
+    for what, key, amount in operations:
+        clock.advance(1)
+        if what == "record":
+            counter.add(amount, {"k": key})
+            histogram.record(amount, {"k": key})
+            expected["c", key] += amount
+            expected["h", key] += amount
+        elif what == "observe":
+            observed[key] += amount
+            expected["o", key] += amount
+        else:
+            collect(key if what == "collect" else None)
+    collect(None)
+    assert expected == Counter({key: total for key, total in delivered.items() if total})
+    sdk.shutdown()
