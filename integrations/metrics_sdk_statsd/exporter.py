@@ -11,12 +11,12 @@ from metrics_sdk.errors import ConfigurationError, ExportError
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Point, Refused, Snapshot
 
+from .buckets import Buckets
 from .connection import Connection, Endpoint
 from .datagrams import Datagrams
 from .dialects import RESOURCE_TAGS, dialect_named
 from .lines import COUNTERS, Lines
 from .numerals import Unfit
-from .spread import Buckets
 from .totals import Totals
 
 _DEFAULT_BYTES_UDP = 1432  # what goes through an Ethernet, less what a tunnel may need
@@ -33,9 +33,9 @@ class StatsDExporter:
     `endpoint`: `udp://host:port` (8125 without one; IPv6 in brackets), `unix:///path` or `unixgram:///path`. A host's name is
     looked up each time that the socket is opened, for as long as that takes; an address is not.
     `dialect`: "statsd" or "dogstatsd". The first has no tags: attributes are in the name, `name.key.value`, in the order of
-    their keys, and what is said of the process has no place but the `prefix`. The second sends attributes as tags, with the name of
-    the meter as `otel_scope_name`, and `resource_tags` of the resource. Attributes named like one of these, or like a tag that
-    the agent keeps for itself (`host`), get `exported_` before their names.
+    their keys, and what is said of the process has no place but the `prefix`. The second sends attributes as tags, with the
+    name of the meter as `otel_scope_name`, and `resource_tags` of the resource. Attributes named like one of these, or like a
+    tag that the agent keeps for itself (`host`), get `exported_` before their names.
     `prefix`: stands before each name as it is, so it mostly ends in a dot.
     `tags`: constant ones, for each line, over those of the resource.
     `resource_tags`: which tag each attribute of the resource becomes.
@@ -43,9 +43,11 @@ class StatsDExporter:
 
     Counters leave as what has come since the last export, those that are totals (the SDK's own, a producer's) too; up-down
     counters and gauges as values. Histograms leave as timers ("statsd": in milliseconds, if they are of time) or distributions:
-    up to 128 lines for each series and export, with sample rates, that have its count, sum, min and max; with up to 125 values
-    each is a line. Attribute sets and names that become the same text are one series there: it adds up, its gauge is the last.
-    Names have at most 255 characters ("dogstatsd": 200), keys and values 200 each, a tag 200.
+    lines with sample rates that have the histogram's count, sum, min and max, at most 256 ("dogstatsd": 128) for each series
+    and export; up to three values less than that, each is a line. A server that counts a line as one value whatever its rate,
+    as the reference server does but for the count, has a mean that is off by up to (max - mean) / 256.
+    Attribute sets and names that become the same text are one series there: it adds up, of gauges it has the last. Names have
+    at most 255 characters ("dogstatsd": 200), keys and values 200 each, a tag 200; the rest is cut off.
 
     Left out, and counted as refused: what is not finite, negative values of timers in "statsd", cumulative exponential
     histograms, and points with a line that is longer than a datagram. UDP itself loses without a word; what a Unix socket, or

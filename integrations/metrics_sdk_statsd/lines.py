@@ -7,9 +7,10 @@ from typing import Any
 
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric, Point, Snapshot
 
+from .buckets import Buckets
 from .dialects import MILLISECONDS, Dialect
 from .numerals import Unfit, number, rate
-from .spread import Buckets, spread
+from .spread import spread
 from .texts import SCOPE_TAG, constant_tags, name_with, safe_name, tags_of
 
 COUNTERS = frozenset(("counter", "observable_counter"))

@@ -11,11 +11,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets
-
+from .buckets import Bucket, Buckets, buckets_of, edged
 from .numerals import Unfit, writable
-
-Buckets = ExplicitBuckets | ExponentialBuckets
 
 _MOST = 2**53  # from here on neither counts nor their reciprocals are exact
 
@@ -25,14 +22,6 @@ class Sample(NamedTuple):
 
     value: float
     weight: int
-
-
-class Bucket(NamedTuple):
-    """So many values between two edges, which may be infinite."""
-
-    number: int
-    low: float
-    high: float
 
 
 class Place(NamedTuple):
@@ -60,7 +49,7 @@ def spread(buckets: Buckets, limit: int, weighed: bool) -> list[Sample]:
     are not finite, or counts contradict each other.
     """
     count = buckets.count
-    cells = [cell for cell in _cells(buckets) if cell.number]
+    cells = [cell for cell in buckets_of(buckets) if cell.number]
     if count != sum([cell.number for cell in cells]) or count > _MOST or any([cell.number < 0 for cell in cells]):
         raise Unfit("the counts of its buckets do not add up to its count, or are beyond all numbers")
     if not math.isfinite(buckets.sum):
@@ -69,7 +58,7 @@ def spread(buckets: Buckets, limit: int, weighed: bool) -> list[Sample]:
         return []
     low, high = buckets.min, buckets.max
     if low is None or high is None:
-        return _between(_edged(cells, buckets.sum), buckets.sum, limit, weighed)
+        return _between(edged(cells, buckets.sum), buckets.sum, limit, weighed)
     if not (math.isfinite(low) and math.isfinite(high) and low <= high):
         raise Unfit("its min and max contradict each other")
     if count == 1:
@@ -142,38 +131,3 @@ def _places(cells: list[Bucket], cuts: Sequence[int]) -> list[Place]:
                 index += 1
         places.append(Place(weight, base, width, tilt))
     return places
-
-
-def _cells(buckets: Buckets) -> list[Bucket]:
-    if isinstance(buckets, ExplicitBuckets):
-        edges = (-math.inf, *buckets.boundaries, math.inf)
-        return [Bucket(count, low, high) for count, low, high in zip(buckets.bucket_counts, edges, edges[1:])]
-    step = 2.0**-buckets.scale
-    negative = [Bucket(count, -_power((i + 1) * step), -_power(i * step)) for i, count in reversed(buckets.negative)]
-    positive = [Bucket(count, _power(i * step), _power((i + 1) * step)) for i, count in buckets.positive]
-    return [*negative, Bucket(buckets.zero_count, 0.0, 0.0), *positive]
-
-
-def _power(exponent: float) -> float:
-    return math.inf if exponent >= 1024.0 else 2.0**exponent
-
-
-def _edged(cells: list[Bucket], total: float) -> list[Bucket]:
-    """Return the buckets with an end to the outermost ones."""
-    if len(cells) == 1 and math.isinf(cells[0].low) and math.isinf(cells[0].high):
-        return [Bucket(cells[0].number, total / cells[0].number, total / cells[0].number)]
-    made = [
-        Bucket(
-            count,
-            min(0.0, high) if math.isinf(low) else low,
-            max(0.0, low) if math.isinf(high) else high,
-        )
-        for count, low, high in cells
-    ]
-    least = math.fsum([cell.number * cell.low for cell in made])
-    most = math.fsum([cell.number * cell.high for cell in made])
-    if total > most and math.isinf(cells[-1].high):
-        made[-1] = made[-1]._replace(high=made[-1].high + (total - most) / made[-1].number)
-    if total < least and math.isinf(cells[0].low):
-        made[0] = made[0]._replace(low=made[0].low - (least - total) / made[0].number)
-    return made
