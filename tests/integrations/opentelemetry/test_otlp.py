@@ -15,6 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metrics_sdk_opentelemetry import OTLPExporter
+from metrics_sdk_opentelemetry.otlp_encoding import Encoder
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
@@ -113,7 +114,7 @@ def test_every_kind_arrives_with_its_name_unit_description_type_and_times(receiv
         "og": ("gauge", 0.5),
     }
     for name, (kind, value) in expected.items():
-        metric, found_kind, data = found[name]
+        _, found_kind, data = found[name]
         point = data.data_points[0]
         assert (kind, value) == (found_kind, getattr(point, point.WhichOneof("value"))), name
         assert (end, 0 if kind == "gauge" else start) == (point.time_unix_nano, point.start_time_unix_nano), name
@@ -182,14 +183,8 @@ def number(value: Any) -> Any:
     return value if isinstance(value, int) and -(2**63) <= value < 2**63 else float(value)
 
 
-class Kept:
-    """Takes the place of the other side, to look at the bytes without a socket."""
-
-
 def encoded(metric: Metric, limit: int = 1 << 20) -> tuple[list[Any], int]:
     """Return the data points that the official classes read, and how many were left out."""
-    from metrics_sdk_opentelemetry.otlp_encoding import Encoder
-
     requests = list(Encoder(limit).requests(Snapshot({}, START, (metric,))))
     asked = [Asked("POST", "/v1/metrics", {"content-type": "application/x-protobuf"}, one.body) for one in requests if one.body]
     assert len(metric.points) == sum([one.points for one in requests])
@@ -207,9 +202,7 @@ def test_numbers_are_read_as_they_were_and_those_that_are_none_cost_themselves(g
         found = getattr(point, point.WhichOneof("value"))
         assert type(number(value)) is type(found)
         assert number(value) == found or (math.isnan(value) and math.isnan(found))
-        expected = {key.encode("utf-8", "replace").decode(): value for key, value in attributes}
-        assert expected == dict(attributes_of(point)) or set(expected) == {one.key for one in point.attributes}
-        assert len({one.key for one in point.attributes}) == len(point.attributes)
+        assert attributes == attributes_of(point)
         for one, exemplar in zip(shown, point.exemplars, strict=True):
             ids = (int.from_bytes(exemplar.trace_id), int.from_bytes(exemplar.span_id))
             assert (one.trace_id, one.span_id) == ids
@@ -330,7 +323,7 @@ def test_a_hundred_thousand_series_of_all_shapes_arrive_within_the_limits(receiv
         Config(
             background=False,
             exporters=[Export(exporting, timeout_seconds=120)],
-            max_series_per_instrument=number,
+            max_series_per_instrument=number + 1,
             max_series=10**6,
         )
     )
@@ -512,7 +505,7 @@ def test_it_needs_no_other_package_and_imports_nothing_when_the_interpreter_ends
     run_python: Callable[..., str], receiver: Receiver
 ) -> None:
     program = f"""
-    import atexit, sys
+    import atexit, logging, sys  # the SDK's last words are logged
 
     class Nothing:
         def find_spec(self, name, path=None, target=None):
