@@ -14,13 +14,14 @@ from .answer import Source
 from .asgi import asgi_app
 from .collected import CollectorRegistryProducer
 from .endpoint import PrometheusEndpoint
-from .formats import OPENMETRICS, TEXT, Format
+from .formats import OPENMETRICS, PROTOBUF, TEXT, Format
 from .negotiate import accepts_gzip, choose_format
-from .text import Renderer, render
+from .renderer import Renderer, render
 from .wsgi import wsgi_app
 
 __all__ = [
     "OPENMETRICS",
+    "PROTOBUF",
     "TEXT",
     "CollectorRegistryProducer",
     "Format",

@@ -11,7 +11,7 @@ from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.snapshot import Snapshot
 
 from .negotiate import accepts_gzip, choose_format
-from .text import Renderer
+from .renderer import Renderer
 
 logger = logging.getLogger("metrics_sdk_prometheus")
 

@@ -58,12 +58,40 @@ def at_powers_of_two(value: ExponentialBuckets, exponents: range) -> list[int]:
     return list(accumulate(counts))
 
 
+def coarser(*parts: tuple[Sequence[tuple[int, int]], int]) -> tuple[tuple[int, int], ...]:
+    """Return the counts of all `parts` together, ascending by bucket; each part is buckets, and by how much its scale falls.
+
+    A scale lower by one has buckets twice as wide: two neighbours become one, whose number is half of theirs, rounded down.
+    """
+    counts: dict[int, int] = {}
+    for buckets, by in parts:
+        for bucket, count in buckets:
+            counts[bucket >> by] = counts.get(bucket >> by, 0) + count
+    return tuple(sorted(counts.items()))
+
+
 def at_boundaries(value: ExplicitBuckets) -> list[int]:
     """Return how many values are at most each finite boundary, and how many there are at all."""
     made = list(accumulate(value.bucket_counts))
     if value.boundaries and value.boundaries[-1] == math.inf:
         del made[-2]
     return made
+
+
+def cumulative(value: ExplicitBuckets | ExponentialBuckets, exponents: range) -> list[int]:
+    """Return how many values are at most each upper bound that there is, and how many there are at all.
+
+    Raises ValueError for counts that cannot be.
+    """
+    if isinstance(value, ExplicitBuckets):
+        counts = at_boundaries(value)
+        is_odd = len(counts) != len(finite(value.boundaries)) + 1 or min(value.bucket_counts) < 0
+    else:
+        counts = at_powers_of_two(value, exponents)
+        is_odd = min([count for _, count in (*value.positive, *value.negative)], default=0) < 0 or value.zero_count < 0
+    if is_odd:
+        raise ValueError("a count below zero, or none where there is a boundary")
+    return counts
 
 
 def finite(boundaries: Sequence[float]) -> Sequence[float]:

@@ -1,6 +1,6 @@
-"""Exemplars in OpenMetrics: after a counter's sample, and after those buckets of a histogram that have one.
+"""Exemplars: one of a counter, and one of each bucket of a histogram that has any.
 
-They are put into text that is ready, so that series without exemplars, which most are, cost nothing more.
+In text they are put in when it is ready, so that series without exemplars, which most are, cost nothing more.
 """
 
 from __future__ import annotations
@@ -19,10 +19,20 @@ MAX_CHARACTERS = 128
 
 
 def with_exemplars(text: str, exemplars: Sequence[Exemplar], bounds: Sequence[float]) -> str:
-    """Return `text`, the lines of one series, with the newest exemplar of each bucket after the bucket's line.
+    """Return `text`, the lines of one series, with the exemplar of each bucket after the bucket's line; see `by_bucket`.
 
-    `bounds`: the upper bounds of the buckets, ascending, without the infinite one; a counter is one bucket without bounds. Its
-    buckets are the first lines of a series.
+    Its buckets are the first lines of a series; a counter is one bucket without bounds.
+    """
+    lines = text.split("\n")  # there is none inside of a line: it is escaped
+    for bucket, exemplar in by_bucket(exemplars, bounds).items():
+        lines[bucket] += _shown(exemplar)
+    return "\n".join(lines)
+
+
+def by_bucket(exemplars: Sequence[Exemplar], bounds: Sequence[float]) -> dict[int, Exemplar]:
+    """Return the newest exemplar of each bucket that has one, by the bucket's place.
+
+    `bounds`: the upper bounds of the buckets, ascending, without the infinite one.
     """
     newest: dict[int, Exemplar] = {}
     for exemplar in exemplars:
@@ -31,24 +41,20 @@ def with_exemplars(text: str, exemplars: Sequence[Exemplar], bounds: Sequence[fl
         bucket = bisect_left(bounds, exemplar.value)
         if bucket not in newest or newest[bucket].time <= exemplar.time:
             newest[bucket] = exemplar
-    lines = text.split("\n")  # there is none inside of a line: it is escaped
-    for bucket, exemplar in newest.items():
-        lines[bucket] += _shown(exemplar)
-    return "\n".join(lines)
+    return newest
 
 
 def _shown(exemplar: Exemplar) -> str:
-    inner = ",".join([f'{name}="{escaped(text)}"' for name, text in _labels(exemplar).items()])
+    # A double quote becomes a single one: a widespread reader, prometheus_client's, takes an escaped one in an exemplar for the
+    # end of the text, and then takes what follows for a value, or refuses the whole scrape.
+    texts = {name: text.replace('"', "'") for name, text in exemplar_texts(exemplar).items()}
+    inner = ",".join([f'{name}="{escaped(text)}"' for name, text in texts.items()])
     time = f" {number(exemplar.time)}" if math.isfinite(exemplar.time) else ""
     return f" # {{{inner}}} {number(exemplar.value)}{time}"
 
 
-def _labels(exemplar: Exemplar) -> dict[str, str]:
-    """Return the labels that there is room for: the ids, which no attribute takes the place of, then attributes by their keys.
-
-    A double quote becomes a single one: a widespread reader, prometheus_client's, takes an escaped one in an exemplar for the
-    end of the text, and then takes what follows for a value, or refuses the whole scrape.
-    """
+def exemplar_texts(exemplar: Exemplar) -> dict[str, str]:
+    """Return the labels that there is room for: the ids, which no attribute takes the place of, then attributes by keys."""
     made: dict[str, str] = {}
     if exemplar.trace_id:
         made["trace_id"] = f"{exemplar.trace_id:032x}"
@@ -58,6 +64,6 @@ def _labels(exemplar: Exemplar) -> dict[str, str]:
     for name, text in label_texts(exemplar.attributes).items():
         size = len(name) + len(text)
         if text and size <= room and name not in made:
-            made[name] = text.replace('"', "'")
+            made[name] = text
             room -= size
     return made

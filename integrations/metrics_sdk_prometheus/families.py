@@ -13,14 +13,15 @@ from .labels import encodable
 from .names import family_name, unit_words
 from .numerals import bound
 
-# By kind of instrument; every other kind is a gauge to Prometheus, up-down counters among them.
-_TYPES = {"counter": "counter", "observable_counter": "counter", "histogram": "histogram"}
+# By kind of instrument; every other kind is a gauge to Prometheus, up-down counters among them. "resource" is no instrument.
+_TYPES = {"counter": "counter", "observable_counter": "counter", "histogram": "histogram", "resource": "info"}
 
 # Names that a family of a type uses up, in either format. A second family with one of them would be ambiguous.
 _SUFFIXES = {
     "counter": ("", "_total", "_created"),
     "gauge": ("",),
     "histogram": ("", "_bucket", "_sum", "_count", "_created"),
+    "info": ("", "_info"),
 }
 
 
@@ -35,16 +36,18 @@ class Template(NamedTuple):
 class Layout:
     """How an instrument looks: everything that depends on its declaration alone."""
 
-    __slots__ = ("_headers", "_help", "_templates", "_words", "exponents", "family", "names", "type")
+    __slots__ = ("_headers", "_templates", "exponents", "family", "help", "names", "type", "unit")
 
     def __init__(self, name: str, kind: str, unit: str, description: str) -> None:
         self.type = _TYPES.get(kind, "gauge")
-        self._words = unit_words(unit)
-        self.family = family_name(name, self._words, self.type == "counter")
+        words = unit_words(unit)
+        self.family = family_name(name, words, self.type == "counter")
+        #: The unit in words, if the family's name ends with it.
+        self.unit = words if self.family.endswith(f"_{words}") else ""
         self.names = tuple([self.family + suffix for suffix in _SUFFIXES[self.type]])
-        self.exponents = exponents_for(self._words)
+        self.exponents = exponents_for(words)
         # Readers drop white space around it; without it, what they read is what was written.
-        self._help = encodable(description).strip()
+        self.help = encodable(description).strip()
         self._headers: dict[str, str] = {}
         self._templates: dict[tuple[str, tuple[float, ...] | None], Template] = {}
 
@@ -56,16 +59,20 @@ class Layout:
         return made
 
     def _header(self, format: Format) -> str:
-        shown = self.family + format.counter_suffix if self.type == "counter" else self.family
+        kind, shown = self.type, self.family
+        if kind == "counter":
+            shown += format.counter_suffix
+        elif kind == "info":
+            kind, shown = format.resource_type, format.resource_family
         lines = []
-        if self._help:
-            text = self._help
+        if self.help:
+            text = self.help
             for plain, escaped in format.help_escapes:
                 text = text.replace(plain, escaped)
             lines.append(f"# HELP {shown} {text}\n")
-        lines.append(f"# TYPE {shown} {self.type}\n")
-        if format.shows_unit and self._words and self.family.endswith(f"_{self._words}"):
-            lines.append(f"# UNIT {shown} {self._words}\n")
+        lines.append(f"# TYPE {shown} {kind}\n")
+        if format.shows_unit and self.unit:
+            lines.append(f"# UNIT {shown} {self.unit}\n")
         return "".join(lines)
 
     def template(self, format: Format, boundaries: tuple[float, ...] | None) -> Template:
@@ -82,8 +89,8 @@ class Layout:
         created = ("_created",) if format.shows_created else ()
         if self.type == "counter":
             return Template((), self._between("_total", *created), ())
-        if self.type == "gauge":
-            return Template((), self._between(""), ())
+        if self.type in ("gauge", "info"):
+            return Template((), self._between(self.names[-1].removeprefix(self.family)), ())
         bounds = self._bounds(boundaries)
         start = f"{self.family}_bucket{{"
         ends = [f'le="{bound(one)}"}} %d\n{start}' for one in bounds]
@@ -109,6 +116,10 @@ class Layout:
         return (lines[0].removeprefix(" %s\n"), *lines[1:], " %s\n")
 
 
+#: The family that tells what is said of the process: OpenMetrics' "target info".
+RESOURCE = Layout("target", "resource", "", "Target metadata.")
+
+
 class Families:
     """The families of one rendering, in the order in which the first instrument of each was declared."""
 
@@ -117,22 +128,23 @@ class Families:
         self._used: dict[str, str] = {}
         self.by_name: dict[str, tuple[Layout, list[Metric]]] = {}
 
-    def add(self, metric: Metric, layout: Layout) -> None:
-        """Put `metric` into its family. One whose names or type contradict an earlier family is left out and complained of."""
+    def add(self, metric: Metric, layout: Layout) -> bool:
+        """Put `metric` into its family; False: its names or type contradict an earlier family, so it is left out."""
         known = self.by_name.get(layout.family)
         if known is not None and known[0].type == layout.type:
             known[1].append(metric)
-            return
+            return True
         for name in layout.names:
             if name in self._used:
                 self._complain(
                     metric.name,
                     f"{metric.kind} {metric.name!r} is not shown: its name {name!r} is taken by the {self._used[name]}",
                 )
-                return
+                return False
         for name in layout.names:
             self._used[name] = f"{layout.type} {layout.family!r}"
         self.by_name[layout.family] = (layout, [metric])
+        return True
 
     def is_free(self, *names: str) -> bool:
         """Tell whether no family uses any of `names`."""

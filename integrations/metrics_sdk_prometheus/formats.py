@@ -1,4 +1,4 @@
-"""The two text formats, as data: the renderer has one code path, and this table says where they differ."""
+"""The exposition formats, as data: the text has one code path, and this table says where they differ."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class Format(NamedTuple):
-    """A text exposition format.
+    """An exposition format: one of those below.
 
     `content_type`: what it is served as. `counter_suffix`: what a counter's HELP and TYPE lines have after the family's name.
     `resource_family`, `resource_type`: the family that carries the resource. `shows_unit`: whether there are UNIT lines.
@@ -56,4 +56,20 @@ OPENMETRICS = Format(
     counts_without_sum=False,  # "_count" is there if and only if "_sum" is
     help_escapes=(("\\", "\\\\"), ("\n", "\\n"), ('"', '\\"')),
     end="# EOF\n",
+)
+
+#: Prometheus's messages, io.prometheus.client.MetricFamily of client_model, each with its length before it. The only format
+#: that has native histograms. What is said of text here does not matter to it.
+PROTOBUF = Format(
+    name="protobuf",
+    content_type="application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited",
+    counter_suffix="_total",
+    resource_family="target_info",
+    resource_type="gauge",
+    shows_unit=True,
+    shows_created=True,
+    shows_exemplars=True,
+    counts_without_sum=True,
+    help_escapes=(),
+    end="",
 )

@@ -5,28 +5,34 @@ Prometheus takes one sample per series and scrape, so what looks alike has to be
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Point
 
-from .labels import Labels
+from .buckets import coarser
+from .labels import AnyLabels
+
+L = TypeVar("L", bound=AnyLabels)
 
 
-def merged(points: list[Point], labels: list[Labels], kind: str) -> tuple[list[Point], list[Labels]]:
+def merged(points: Sequence[Point], labels: Sequence[L], kind: str) -> tuple[list[Point], list[L]]:
     """Return points of one instrument and their labels, with those that look alike merged.
 
     Sums and buckets add up; of gauges the last one stays.
     """
-    found: dict[str, tuple[Point, Labels]] = {}
+    found: dict[object, tuple[Point, L]] = {}
     for point, label in zip(points, labels):
-        known = found.get(label.braces)
+        known = found.get(label.whole)
         if known is not None:
             point = _last(known[0], point) if kind.endswith("gauge") else _sum(known[0], point)
-        found[label.braces] = (point, label)
+        found[label.whole] = (point, label)
     return [point for point, _ in found.values()], [label for _, label in found.values()]
 
 
-def unlike(points: list[Point], labels: list[Labels], shown: set[str]) -> tuple[list[Point], list[Labels]]:
+def unlike(points: Sequence[Point], labels: Sequence[L], shown: set[object]) -> tuple[list[Point], list[L]]:
     """Return the points, and their labels, that look like none of those `shown`."""
-    chosen = [(point, label) for point, label in zip(points, labels) if label.braces not in shown]
+    chosen = [(point, label) for point, label in zip(points, labels) if label.whole not in shown]
     return [point for point, _ in chosen], [label for _, label in chosen]
 
 
@@ -68,19 +74,9 @@ def _exponential(a: ExponentialBuckets, b: ExponentialBuckets) -> ExponentialBuc
         min=_least(a.min, b.min),
         scale=scale,
         zero_count=a.zero_count + b.zero_count,
-        positive=_together(a.positive, a.scale - scale, b.positive, b.scale - scale),
-        negative=_together(a.negative, a.scale - scale, b.negative, b.scale - scale),
+        positive=coarser((a.positive, a.scale - scale), (b.positive, b.scale - scale)),
+        negative=coarser((a.negative, a.scale - scale), (b.negative, b.scale - scale)),
     )
-
-
-def _together(
-    a: tuple[tuple[int, int], ...], finer: int, b: tuple[tuple[int, int], ...], also_finer: int
-) -> tuple[tuple[int, int], ...]:
-    counts: dict[int, int] = {}
-    for buckets, by in ((a, finer), (b, also_finer)):
-        for bucket, count in buckets:
-            counts[bucket >> by] = counts.get(bucket >> by, 0) + count
-    return tuple(sorted(counts.items()))
 
 
 def _least(a: float | None, b: float | None) -> float | None:

@@ -5,20 +5,28 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from .formats import OPENMETRICS, TEXT, Format
+from .formats import OPENMETRICS, PROTOBUF, TEXT, Format
 
 _QUALITY = re.compile(r"(?:0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\Z")
 
 
 class _Offer(NamedTuple):
+    """`parameters` are compared where they are given; or they must be, where that is `strict`."""
+
     format: Format
     type: str
     subtype: str
-    version: str
+    parameters: dict[str, str]
+    strict: bool = False
 
 
-# The first one is what wildcards get.
-_OFFERS = (_Offer(TEXT, "text", "plain", "0.0.4"), _Offer(OPENMETRICS, "application", "openmetrics-text", "1.0.0"))
+# The first one is what wildcards get. Protobuf is only for who says what messages it wants, and how they shall be separated.
+_MESSAGES = {"proto": "io.prometheus.client.MetricFamily", "encoding": "delimited"}
+_OFFERS = (
+    _Offer(TEXT, "text", "plain", {"version": "0.0.4"}),
+    _Offer(OPENMETRICS, "application", "openmetrics-text", {"version": "1.0.0"}),
+    _Offer(PROTOBUF, "application", "vnd.google.protobuf", _MESSAGES, strict=True),
+)
 
 
 class _Item(NamedTuple):
@@ -30,8 +38,8 @@ class _Item(NamedTuple):
 def choose_format(accept: str) -> Format:
     """Return the format for an `Accept` header: the one with the highest `q`, of equals the one named first.
 
-    A version is compared where one is given. Where nothing fits it is the text format, as Prometheus's own libraries have it,
-    rather than an error.
+    The version of a text format is compared where one is given. Where nothing fits it is the text format, as Prometheus's own
+    libraries have it, rather than an error.
     """
     best = (0.0, 0, 0)
     chosen = TEXT
@@ -53,14 +61,18 @@ def accepts_gzip(accept_encoding: str) -> bool:
 
 
 def _specificity(item: _Item, offer: _Offer) -> int:
+    if "*" in item.value and offer.strict:
+        return 0
     if item.value == "*/*":
         return 1
     if item.value == f"{offer.type}/*":
         return 2
     if item.value != f"{offer.type}/{offer.subtype}":
         return 0
-    version = item.parameters.get("version")
-    return 3 if version is None else 4 if version == offer.version else 0
+    given = {name: item.parameters[name] for name in offer.parameters if name in item.parameters}
+    if not given and not offer.strict:
+        return 3
+    return 4 if given == offer.parameters else 0
 
 
 def _items(header: str) -> list[_Item]:

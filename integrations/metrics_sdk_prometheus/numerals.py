@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 # Beyond it readers fail with "value out of range", and one number would cost the whole scrape.
 _LARGEST = 1 << 1023
 
@@ -43,3 +45,15 @@ def bound(value: float) -> str:
         mantissa = f"{digits[0]}.{digits[1:dot]}{digits[dot + 1 :]}".rstrip("0").rstrip(".")
         return f"{sign}{mantissa}e+{dot - 1:02d}"
     return text
+
+
+def as_double(value: float) -> float:
+    """Return the double that is nearest to `value`, an infinity if none is near; every NaN as the same one.
+
+    For one of all NaN means something to Prometheus: that the series has ended.
+    """
+    try:
+        made = float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    return math.nan if made != made else made

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
+import re
 import shutil
 import socket
-from collections.abc import Iterator
+import subprocess
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from metrics_sdk_prometheus import PrometheusEndpoint
 
 from metrics_sdk.snapshot import Metric, Point, Snapshot
@@ -34,12 +44,13 @@ class Source:
 def _tool(name: str) -> str:
     """Return the path of a program that `make prometheus` gets.
 
-    A test that needs it is skipped where it is not there, or fails where METRICS_SDK_REQUIRE_PROMETHEUS is set.
+    A test that needs it is skipped where it is not there, or fails where METRICS_SDK_REQUIRE_PROMETHEUS or
+    METRICS_SDK_REQUIRE_SERVERS is set.
     """
     unpacked = Path(__file__).parents[3] / ".cache" / "prometheus" / "root" / "usr" / "bin"
     found = shutil.which(name, path=f"{unpacked}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None:
-        if os.environ.get("METRICS_SDK_REQUIRE_PROMETHEUS"):
+        if os.environ.get("METRICS_SDK_REQUIRE_PROMETHEUS") or os.environ.get("METRICS_SDK_REQUIRE_SERVERS"):
             pytest.fail(f"{name} is required here, and `make prometheus` did not get it")
         pytest.skip(f"{name} is not there: `make prometheus` gets it")
     return found
@@ -48,11 +59,6 @@ def _tool(name: str) -> str:
 @pytest.fixture
 def promtool() -> str:
     return _tool("promtool")
-
-
-@pytest.fixture
-def prometheus_program() -> str:
-    return _tool("prometheus")
 
 
 @pytest.fixture
@@ -95,3 +101,178 @@ class Ask:
 @pytest.fixture
 def ask(endpoint: PrometheusEndpoint) -> Ask:
     return Ask(endpoint)
+
+
+class Servers:
+    """Real servers: starts them on free ports of 127.0.0.1, asks them, and ends them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._running = contextlib.ExitStack()
+
+    def get(self, url: str, accept: str = "*/*") -> str:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
+            return str(answer.read().decode())
+
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
+        """Return what the condition gives as soon as it is true."""
+        deadline = time.monotonic() + seconds
+        pause = threading.Event()
+        while time.monotonic() < deadline:
+            try:
+                found = condition()
+            except OSError:
+                found = None
+            if found:
+                return found
+            pause.wait(0.1)
+        raise AssertionError(f"{what} within {seconds} s")
+
+    def start(self, program: str, *flags: str) -> str:
+        """Run a program that has `{port}` in one of its flags, until the test ends; return its URL."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        log = self._running.enter_context((self.folder / f"{Path(program).name}.txt").open("w"))
+        command = [program, *[flag.replace("{port}", str(port)) for flag in flags]]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
+        self._running.callback(process.wait, 20)
+        self._running.callback(process.terminate)
+        return f"http://127.0.0.1:{port}"
+
+    def prometheus(self, *flags: str, target: str = "", interval: str = "1s") -> str:
+        """Run a Prometheus that scrapes the URL `target` as the job "demo", if there is one; return its URL."""
+        config: dict[str, Any] = {"global": {"scrape_interval": interval, "scrape_timeout": interval}}
+        if target:
+            scraped = {"targets": [urllib.parse.urlsplit(target).netloc]}
+            config["scrape_configs"] = [{"job_name": "demo", "static_configs": [scraped]}]
+        (self.folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+        return self.start(
+            _tool("prometheus"), f"--config.file={self.folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.folder}/data-{{port}}", "--web.listen-address=127.0.0.1:{port}", "--log.level=warn", *flags,
+        )  # fmt: skip
+
+    def query(self, url: str, expression: str, **options: Any) -> list[dict[str, Any]]:
+        """Return the result of an instant query."""
+        asked = urllib.parse.urlencode({"query": expression, **options})
+        answer = json.loads(self.get(f"{url}/api/v1/query?{asked}"))
+        assert answer["status"] == "success", answer
+        return list(answer["data"]["result"])
+
+    def close(self) -> None:
+        self._running.close()
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[Servers]:
+    made = Servers(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tool() -> Callable[[str], str]:
+    return _tool
+
+
+# ---- messages, as others read them: the fields are those of client_model's metrics.proto and of Prometheus's prompb ------------
+
+CLIENT = """
+LabelPair: string name=1, string value=2
+Gauge: double value=1
+Counter: double value=1, Exemplar exemplar=2, Timestamp created_timestamp=3
+Bucket: uint64 cumulative_count=1, double upper_bound=2, Exemplar exemplar=3
+BucketSpan: sint32 offset=1, uint32 length=2
+Histogram: uint64 sample_count=1, double sample_sum=2, repeated Bucket bucket=3, sint32 schema=5, double zero_threshold=6,
+  uint64 zero_count=7, repeated BucketSpan negative_span=9, repeated sint64 negative_delta=10,
+  repeated BucketSpan positive_span=12, repeated sint64 positive_delta=13, Timestamp created_timestamp=15,
+  repeated Exemplar exemplars=16
+Exemplar: repeated LabelPair label=1, double value=2, Timestamp timestamp=3
+Timestamp: int64 seconds=1, int32 nanos=2
+Metric: repeated LabelPair label=1, Gauge gauge=2, Counter counter=3, Histogram histogram=7, int64 timestamp_ms=6
+MetricFamily: string name=1, string help=2, int32 type=3, repeated Metric metric=4, string unit=5
+"""
+WRITE = """
+Label: string name=1, string value=2
+Sample: double value=1, int64 timestamp=2
+Exemplar: repeated Label labels=1, double value=2, int64 timestamp=3
+BucketSpan: sint32 offset=1, uint32 length=2
+Histogram: uint64 count_int=1, double sum=3, sint32 schema=4, double zero_threshold=5, uint64 zero_count_int=6,
+  repeated BucketSpan negative_spans=8, repeated sint64 negative_deltas=9, repeated BucketSpan positive_spans=11,
+  repeated sint64 positive_deltas=12, int32 reset_hint=14, int64 timestamp=15
+TimeSeries: repeated Label labels=1, repeated Sample samples=2, repeated Exemplar exemplars=3, repeated Histogram histograms=4
+MetricMetadata: int32 type=1, string metric_family_name=2, string help=4, string unit=5
+WriteRequest: repeated TimeSeries timeseries=1, repeated MetricMetadata metadata=3
+"""
+
+
+def message_classes(package: str, declared: str) -> dict[str, Any]:
+    """Return classes of google.protobuf for messages that are declared as above."""
+    file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto2")
+    types = descriptor_pb2.FieldDescriptorProto
+    for line in declared.replace("\n  ", " ").strip().split("\n"):
+        name, _, fields = line.partition(": ")
+        message = file.message_type.add(name=name)
+        for one in fields.split(", "):
+            (repeated, kind, called, number) = re.fullmatch(r"(repeated )?(\w+) (\w+)=(\d+)", one).groups()  # type: ignore[union-attr]
+            field = message.field.add(name=called, number=int(number))
+            field.label = types.LABEL_REPEATED if repeated else types.LABEL_OPTIONAL
+            if kind[0].isupper():
+                field.type, field.type_name = types.TYPE_MESSAGE, f".{package}.{kind}"
+            else:
+                field.type = getattr(types, f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    names = [message.name for message in file.message_type]
+    return {name: message_factory.GetMessageClass(pool.FindMessageTypeByName(f"{package}.{name}")) for name in names}
+
+
+@pytest.fixture(scope="session")
+def read_families() -> Callable[[bytes], dict[str, Any]]:
+    """Read delimited MetricFamily messages; they come by name, and none may have a field that is not declared."""
+    family = message_classes("client", CLIENT)["MetricFamily"]
+
+    def read(content: bytes) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        at = 0
+        while at < len(content):
+            length = shift = 0
+            while True:
+                length |= (content[at] & 127) << shift
+                shift, at = shift + 7, at + 1
+                if content[at - 1] < 128:
+                    break
+            made = family.FromString(content[at : at + length])
+            assert made.name not in found
+            found[made.name] = made
+            at += length
+        assert at == len(content)
+        return found
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def write_request() -> Any:
+    """The class of remote write's requests."""
+    return message_classes("write", WRITE)["WriteRequest"]
+
+
+def absolute(spans: Any, deltas: Any) -> dict[int, int]:
+    """Return counts by Prometheus's number of the bucket, of spans and deltas; the empty ones are left out."""
+    counts: dict[int, int] = {}
+    at = count = used = 0
+    for span in spans:
+        at += span.offset
+        for _ in range(span.length):
+            count += deltas[used]
+            used += 1
+            counts[at] = count
+            at += 1
+    assert used == len(deltas)
+    return {number: count for number, count in counts.items() if count}
+
+
+@pytest.fixture(scope="session")
+def buckets_of() -> Callable[[Any, Any], dict[int, int]]:
+    return absolute

@@ -100,12 +100,12 @@ def test_a_label_name_is_valid_and_not_reserved(key: str) -> None:
 
 
 def test_attributes_whose_keys_become_one_label_are_joined_in_the_order_of_the_keys() -> None:
-    assert '{a_b="first;2;true",z="x"}' == labels_of((("a_b", True), ("a-b", "first"), ("a.b", 2), ("z", "x"))).braces
+    assert '{a_b="first;2;true",z="x"}' == labels_of((("a_b", True), ("a-b", "first"), ("a.b", 2), ("z", "x"))).whole
 
 
 def test_an_empty_value_is_left_out_as_prometheus_sees_no_difference() -> None:
-    assert "" == labels_of((("a", ""),)).braces
-    assert '{b="x"}' == labels_of((("a", ""), ("b", "x"))).braces
+    assert "" == labels_of((("a", ""),)).whole
+    assert '{b="x"}' == labels_of((("a", ""), ("b", "x"))).whole
 
 
 class Unprintable:

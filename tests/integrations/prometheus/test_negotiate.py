@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from metrics_sdk_prometheus import OPENMETRICS, TEXT, Format, accepts_gzip, choose_format
+from metrics_sdk_prometheus import OPENMETRICS, PROTOBUF, TEXT, Format, accepts_gzip, choose_format
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,"
@@ -15,7 +15,7 @@ PROMETHEUS_3 = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,"
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
 )
-PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7," + PROMETHEUS_2
+NATIVE = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.7," + PROMETHEUS_2
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ PROTOBUF = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFam
         (TEXT, "text/*"),
         (OPENMETRICS, PROMETHEUS_2),
         (OPENMETRICS, PROMETHEUS_3),
-        (OPENMETRICS, PROTOBUF),
+        (PROTOBUF, NATIVE),
         (OPENMETRICS, "application/openmetrics-text"),
         (OPENMETRICS, "application/*"),
         (OPENMETRICS, 'APPLICATION/OpenMetrics-Text ; Version="1.0.0" ; Q=1'),
@@ -73,5 +73,5 @@ def test_gzip_is_used_only_where_it_is_accepted(expected: bool, accept_encoding:
     st.text() | st.lists(st.sampled_from([*"*/,;=q01. ", "text", "plain", "gzip", "application/openmetrics-text"])).map("".join)
 )
 def test_no_header_is_an_error(header: str) -> None:
-    assert choose_format(header) in (TEXT, OPENMETRICS)
+    assert choose_format(header) in (TEXT, OPENMETRICS, PROTOBUF)
     assert accepts_gzip(header) in (True, False)

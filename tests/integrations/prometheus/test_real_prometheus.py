@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,33 +22,14 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SAMPLE = {"counter": "_total", "histogram": "_count", "info": "_info", "gauge": "", "unknown": ""}
 
 
-def get(url: str, accept: str = "*/*") -> str:
-    with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
-        return str(answer.read().decode())
-
-
-def until(condition: Any, what: str, seconds: float = 40.0) -> Any:
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while time.monotonic() < deadline:
-        try:
-            found = condition()
-        except OSError:
-            found = None
-        if found:
-            return found
-        pause.wait(0.1)
-    raise AssertionError(f"{what} within {seconds} s")
-
-
 @pytest.fixture
-def demo(tmp_path: Path) -> Iterator[str]:
+def demo(tmp_path: Path, servers: Any) -> Iterator[str]:
     """The URL of a running demo's /metrics."""
     command = [sys.executable, "-P", "-m", "metrics_sdk", "demo", "--seconds", "60", "--port", "0"]
     with (tmp_path / "demo.txt").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=tmp_path)
     try:
-        yield until(
+        yield servers.until(
             lambda: next((w for w in (tmp_path / "demo.txt").read_text().split() if w.endswith("/metrics")), None),
             "the demo tells its address",
         )
@@ -61,61 +38,33 @@ def demo(tmp_path: Path) -> Iterator[str]:
         process.wait(20)
 
 
-@contextlib.contextmanager
-def running(program: str, folder: Path, target: str, *flags: str) -> Iterator[str]:
-    """Run a Prometheus that scrapes the URL `target` every second; gives its own URL."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [{"job_name": "demo", "static_configs": [{"targets": [urllib.parse.urlsplit(target).netloc]}]}],
-    }
-    (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
-    process = subprocess.Popen(
-        [
-            program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=error", *flags,
-        ],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 @pytest.fixture
-def prometheus(tmp_path: Path, demo: str, prometheus_program: str) -> Iterator[str]:
+def prometheus(demo: str, servers: Any) -> str:
     """The URL of a Prometheus that scrapes the demo every second."""
-    with running(prometheus_program, tmp_path, demo) as url:
-        yield url
-
-
-def query(prometheus: str, expression: str) -> list[dict[str, Any]]:
-    answer = json.loads(get(f"{prometheus}/api/v1/query?query={urllib.parse.quote(expression)}"))
-    assert answer["status"] == "success", answer
-    return list(answer["data"]["result"])
+    return str(servers.prometheus(target=demo))
 
 
 @pytest.mark.slow
-def test_prometheus_scrapes_the_demo_and_finds_every_instrument_with_its_type_and_value(demo: str, prometheus: str) -> None:
-    until(lambda: [r for r in query(prometheus, "up") if r["value"][1] == "1"], "Prometheus finds the demo up")
-    until(lambda: query(prometheus, "rate(metrics_sdk_received_total[5s]) > 0"), "Prometheus sees values coming in")
-    page = get(demo, OPENMETRICS)  # which is what Prometheus asks for
+def test_prometheus_scrapes_the_demo_and_finds_every_instrument_with_its_type_and_value(
+    demo: str, prometheus: str, servers: Any
+) -> None:
+    servers.until(lambda: [r for r in servers.query(prometheus, "up") if r["value"][1] == "1"], "Prometheus finds the demo up")
+    servers.until(
+        lambda: servers.query(prometheus, "rate(metrics_sdk_received_total[5s]) > 0"), "Prometheus sees values coming in"
+    )
+    page = servers.get(demo, OPENMETRICS)  # which is what Prometheus asks for
     declared = {line.split()[2]: line.split()[3] for line in page.splitlines() if line.startswith("# TYPE ")}
-    told = json.loads(get(f"{prometheus}/api/v1/metadata"))["data"]
+    told = json.loads(servers.get(f"{prometheus}/api/v1/metadata"))["data"]
     for family, kind in declared.items():
         assert kind == told[family][0]["type"], family
-    stored = {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in query(prometheus, '{job="demo"}')}
+    stored = {tuple(sorted(r["metric"].items())): float(r["value"][1]) for r in servers.query(prometheus, '{job="demo"}')}
     names = {dict(labels)["__name__"] for labels in stored}
     for family, kind in declared.items():
         assert family + SAMPLE[kind] in names, f"Prometheus stored no {family}"
     # Values: a counter that is only ever read once a flush cannot be compared to the moment; what the page shows later is no
     # less than what Prometheus stored before.
     later = {}
-    for line in get(demo).splitlines():
+    for line in servers.get(demo).splitlines():
         if line and not line.startswith("#") and "_total{" in line:
             name, value = line.rsplit(" ", 1)
             later[name.partition("{")[0]] = later.get(name.partition("{")[0], 0.0) + float(value)
@@ -125,12 +74,12 @@ def test_prometheus_scrapes_the_demo_and_finds_every_instrument_with_its_type_an
         assert 0 <= before <= total, name
         compared += before > 0
     assert compared >= 5
-    quantile = query(prometheus, "histogram_quantile(0.5, sum by (le) (http_server_duration_seconds_bucket))")
+    quantile = servers.query(prometheus, "histogram_quantile(0.5, sum by (le) (http_server_duration_seconds_bucket))")
     assert 0 < float(quantile[0]["value"][1]) < 10
 
 
 @pytest.mark.slow
-def test_prometheus_stores_the_exemplars_of_counters_and_of_buckets(tmp_path: Path, prometheus_program: str) -> None:
+def test_prometheus_stores_the_exemplars_of_counters_and_of_buckets(servers: Any) -> None:
     sdk = MetricsSDK(Config(background=False, exemplar_filter="always_on"))
     sdk.counter("orders").add(3)
     latency = sdk.histogram("latency", boundaries=(1.0, 4.0))
@@ -141,7 +90,7 @@ def test_prometheus_stores_the_exemplars_of_counters_and_of_buckets(tmp_path: Pa
         asked = urllib.parse.urlencode(
             {"query": '{__name__=~"orders_total|latency_bucket"}', "start": 0, "end": time.time() + 60}
         )
-        answer = json.loads(get(f"{url}/api/v1/query_exemplars?{asked}"))
+        answer = json.loads(servers.get(f"{url}/api/v1/query_exemplars?{asked}"))
         return {
             series["seriesLabels"].get("le", "total"): float(exemplar["value"])
             for series in answer.get("data", ())
@@ -149,16 +98,16 @@ def test_prometheus_stores_the_exemplars_of_counters_and_of_buckets(tmp_path: Pa
         }
 
     with PrometheusEndpoint(sdk, port=0) as endpoint:
-        with running(prometheus_program, tmp_path, endpoint.url, "--enable-feature=exemplar-storage") as url:
-            expected = {"total": 3.0, "1.0": 0.5, "4.0": 3.0, "+Inf": 7.0}
-            until(lambda: stored(url) == expected, "Prometheus stores the exemplars")
+        url = servers.prometheus("--enable-feature=exemplar-storage", target=endpoint.url)
+        expected = {"total": 3.0, "1.0": 0.5, "4.0": 3.0, "+Inf": 7.0}
+        servers.until(lambda: stored(url) == expected, "Prometheus stores the exemplars")
     sdk.shutdown()
 
 
 @pytest.mark.slow
-def test_promtool_reports_nothing_about_the_demo(demo: str, promtool: str) -> None:
-    until(lambda: "http_server_duration" in get(demo), "the demo serves requests")
+def test_promtool_reports_nothing_about_the_demo(demo: str, promtool: str, servers: Any) -> None:
+    servers.until(lambda: "http_server_duration" in servers.get(demo), "the demo serves requests")
     done = subprocess.run(
-        [promtool, "check", "metrics"], input=get(demo), text=True, capture_output=True, check=False, timeout=30
+        [promtool, "check", "metrics"], input=servers.get(demo), text=True, capture_output=True, check=False, timeout=30
     )
     assert (0, "") == (done.returncode, done.stdout + done.stderr)

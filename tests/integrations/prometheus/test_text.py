@@ -231,7 +231,7 @@ def test_a_renderer_forgets_meters_and_their_series_that_are_gone() -> None:
     for number in range(3000):
         renderer.render(Snapshot({}, NOW, (metric("g", "gauge", ({"x": number}, 1), meter=Meter(str(number))),)))
     assert renderer.remembered <= 1024 + 2 + 1
-    assert len(renderer._scopes) <= 1024 + 2 + 1
+    assert len(renderer._texts._scopes) <= 1024 + 2 + 1
 
 
 def test_series_of_one_counter_that_look_alike_add_up() -> None:
