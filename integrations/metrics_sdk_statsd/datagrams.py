@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import errno
 import time
-
-from .connection import Connection
+from collections.abc import Callable
+from typing import Protocol
 
 _BURST_BYTES = 65536  # then a receiver gets time to read: the buffer of its socket is two to three times that by default
 _PAUSE_SECONDS = 0.001
 
 
+class Carrier(Protocol):
+    """What sends a datagram, such as a `Connection`."""
+
+    def send(self, datagram: bytes, deadline: float) -> None:
+        """Send it; raises OSError where it was not."""
+
+
 class Datagrams:
     """Takes the lines of a snapshot's points in their order, and sends them."""
 
-    def __init__(self, connection: Connection, max_bytes: int, deadline: float) -> None:
+    def __init__(
+        self, connection: Carrier, max_bytes: int, deadline: float, pause: Callable[[float], object] = time.sleep
+    ) -> None:
         self._connection = connection
         self._max_bytes = max_bytes
         self._deadline = deadline
+        self._pause = pause
         self._lines: list[bytes] = []
         self._points: list[int] = []  # whose lines these are
         self._size = 0
@@ -53,5 +63,5 @@ class Datagrams:
         self._burst += self._size
         if self._burst >= _BURST_BYTES:
             self._burst = 0
-            time.sleep(_PAUSE_SECONDS)
+            self._pause(_PAUSE_SECONDS)
         self._lines, self._points, self._size = [], [], 0

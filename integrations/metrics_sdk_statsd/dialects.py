@@ -9,8 +9,11 @@ from typing import NamedTuple
 
 from metrics_sdk.errors import ConfigurationError
 
-#: So many characters of a key or a value are sent: Datadog's limit for a whole tag.
+#: So many characters of a value, or of a whole tag, are sent: Datadog's limit.
 MAX_TEXT_LENGTH = 200
+
+#: And of a key, so that there is always room for a value.
+MAX_KEY_LENGTH = 100
 
 
 class Dialect(NamedTuple):

@@ -47,7 +47,7 @@ class StatsDExporter:
     and export; up to three values less than that, each is a line. A server that counts a line as one value whatever its rate,
     as the reference server does but for the count, has a mean that is off by up to (max - mean) / 256.
     Attribute sets and names that become the same text are one series there: it adds up, of gauges it has the last. Names have
-    at most 255 characters ("dogstatsd": 200), keys and values 200 each, a tag 200; the rest is cut off.
+    at most 255 characters ("dogstatsd": 200), keys 100, values and whole tags 200; the rest is cut off.
 
     Left out, and counted as refused: what is not finite, negative values of timers in "statsd", cumulative exponential
     histograms, and points with a line that is longer than a datagram. UDP itself loses without a word; what a Unix socket, or

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import count as count_from
 from typing import NamedTuple
 
 from .buckets import Bucket, Buckets, buckets_of, edged
@@ -73,7 +74,7 @@ def spread(buckets: Buckets, limit: int, weighed: bool) -> list[Sample]:
 def _between(cells: list[Bucket], wanted: float, limit: int, weighed: bool) -> list[Sample]:
     if not cells:
         return []
-    places = _places(cells, _cuts(cells, limit - 3, weighed))  # besides min, max, and the last one, which may become two
+    places = _places(cells, _weights(cells, limit - 3, weighed))  # besides min and max, and what may be left over
     lowest, middle, highest = [math.fsum([place.weight * place.at(t) for place in places]) for t in (0.0, 0.5, 1.0)]
     if wanted <= middle:
         t = 0.5 * _share(wanted, lowest, middle)
@@ -83,7 +84,7 @@ def _between(cells: list[Bucket], wanted: float, limit: int, weighed: bool) -> l
     for place in places:
         value = min(max(place.at(t), cells[0].low), cells[-1].high)  # rounding leads nobody out of the extremes
         left = place.weight
-        while left:
+        while left:  # twice at most
             weight = writable(left)
             made.append(Sample(value, weight))
             left -= weight
@@ -94,28 +95,32 @@ def _share(wanted: float, low: float, high: float) -> float:
     return min(1.0, max(0.0, (wanted - low) / (high - low))) if high > low else 0.0
 
 
-def _cuts(cells: list[Bucket], most: int, weighed: bool) -> list[int]:
-    """Return up to which rank each sample goes."""
+def _weights(cells: list[Bucket], most: int, weighed: bool) -> list[int]:
+    """Return for how many values each sample stands, ascending by the values; where not `weighed`, a rate can say each."""
     count = sum([cell.number for cell in cells])
     if count <= most:
-        return list(range(1, count + 1))
-    if not weighed:
-        return [(number + 1) * count // most for number in range(most)]
-    together = -(-len(cells) // most)
-    cuts, reached = [], 0
-    for number, cell in enumerate(cells, 1):
-        reached += cell.number
-        if not number % together or number == len(cells):
-            cuts.append(reached)
-    return cuts
+        return [1] * count
+    if weighed:
+        for together in count_from(-(-len(cells) // most)):
+            made = [sum([cell.number for cell in cells[at : at + together]]) for at in range(0, len(cells), together)]
+            if len(made) + sum([writable(weight) < weight for weight in made]) <= most:
+                break
+        return made
+    made = []
+    reached = 0
+    for number in range(1, most + 1):
+        made.append(writable(number * count // most - reached))
+        reached += made[-1]
+    if reached < count:
+        made.insert(most // 2, count - reached)  # few, and in the middle, where one line more is hardly noticed
+    return made
 
 
-def _places(cells: list[Bucket], cuts: Sequence[int]) -> list[Place]:
-    """Return where samples can lie that end at these ranks, or a few ranks before, with a weight that can be written."""
+def _places(cells: list[Bucket], weights: Sequence[int]) -> list[Place]:
+    """Return where samples of these weights can lie."""
     places: list[Place] = []
     index = reached = before = 0  # the bucket, the rank, and how many are in the buckets before
-    for cut in cuts:
-        weight = cut - reached if cut == cuts[-1] else writable(cut - reached)
+    for weight in weights:
         base = width = tilt = 0.0
         end = reached + weight
         while reached < end:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from .dialects import MAX_TEXT_LENGTH, Dialect
+from .dialects import MAX_KEY_LENGTH, MAX_TEXT_LENGTH, Dialect
 
 _DOTS = re.compile(r"\.{2,}")
 _UNPRINTABLE = "unprintable"
@@ -24,8 +24,8 @@ def safe_name(dialect: Dialect, name: str) -> str:
 
 
 @lru_cache(maxsize=8192)  # the same few texts, over and over
-def _safe(pattern: re.Pattern[str], text: str) -> str:
-    return pattern.sub("_", text[:MAX_TEXT_LENGTH]) or "_"
+def _safe(pattern: re.Pattern[str], text: str, limit: int = MAX_TEXT_LENGTH) -> str:
+    return pattern.sub("_", text[:limit]) or "_"
 
 
 def text_of(value: object) -> str:
@@ -44,7 +44,7 @@ def name_with(dialect: Dialect, name: str, attributes: Iterable[tuple[str, Any]]
     """Return the name of a series where there are no tags: `name.key.value`, in the order of the keys."""
     parts = [name]
     for key, value in attributes:
-        parts.append(_safe(dialect.not_in_keys, key))
+        parts.append(_safe(dialect.not_in_keys, key, MAX_KEY_LENGTH))
         parts.append(_safe(dialect.not_in_values, text_of(value)))
     made = ".".join(parts)
     return f"{made}_" if made in dialect.refused_names else made
@@ -57,7 +57,7 @@ def tags_of(dialect: Dialect, attributes: Iterable[tuple[str, Any]], taken: Coll
     """
     made = []
     for key, value in attributes:
-        safe_key = _safe(dialect.not_in_keys, key)
+        safe_key = _safe(dialect.not_in_keys, key, MAX_KEY_LENGTH)
         if safe_key in dialect.refused_keys or safe_key in taken:
             safe_key = f"exported_{safe_key}"
         made.append(f"{safe_key}:{_safe(dialect.not_in_values, text_of(value))}"[:MAX_TEXT_LENGTH])
@@ -72,6 +72,6 @@ def constant_tags(
     chosen.update(tags)
     made = {}
     for key, value in chosen.items():
-        safe_key = _safe(dialect.not_in_keys, key)
+        safe_key = _safe(dialect.not_in_keys, key, MAX_KEY_LENGTH)
         made[safe_key] = f"{safe_key}:{_safe(dialect.not_in_values, text_of(value))}"[:MAX_TEXT_LENGTH]
     return made
