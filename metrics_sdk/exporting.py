@@ -79,7 +79,7 @@ class Job:
     """Something to export, and who waits for it.
 
     `merged` is the number of values in it; an `urgent` one does not wait for a back-off to end. The one that has a time that it
-    is `last_until`, by the monotonic clock, is tried until then, and ends the worker.
+    is `last_until`, by the monotonic clock, is tried once more if it fails, if there is time for that, and ends the worker.
     """
 
     def __init__(self, content: Content, merged: int, urgent: bool = False, last_until: float | None = None) -> None:
@@ -87,7 +87,7 @@ class Job:
         self.merged = merged
         self.urgent = urgent
         self.last_until = last_until
-        self.number = 0
+        self.number = self.attempts = 0
         self.over = False  # it was exported, or there is nothing left of it to export
         self.done = Latch()  # open once this snapshot, or a newer one, was exported
         self._acknowledged = self._failed = False
@@ -234,8 +234,10 @@ class ExportWorker:
         if job.last_until is not None and urgent:
             wait = 0.0  # there will be no other time
         if wait > 0:
-            if job.last_until is not None and _monotonic() + wait >= job.last_until:
+            if job.last_until is not None and (job.attempts > 1 or _monotonic() + wait >= job.last_until):
                 self._stopped = True
+                for one in list(jobs):
+                    one.acknowledge(failed=True)
             else:
                 self._alarm.sleep(wait)
             return
@@ -257,6 +259,7 @@ class ExportWorker:
             pass  # a newer one has just taken its place
 
     def _attempt(self, job: Job) -> bool:
+        job.attempts += 1
         started = self._busy_since = self._clock.monotonic()
         self._overran = False
         try:

@@ -125,7 +125,7 @@ def test_a_receiver_that_is_gone_fails_and_serves_again_when_it_is_back(
     target = to(receiver.url)
     assert deliver(target, ONE) is None
     receiver.stop()
-    with pytest.raises(ExportError, match="Refused|reset|closed"):
+    with pytest.raises(ExportError, match=r"Refused|reset|closed"):
         deliver(target, ONE)
     receiver.start()
     assert deliver(target, TWO) is None

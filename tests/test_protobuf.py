@@ -78,5 +78,5 @@ def test_reading_any_bytes_ends_and_raises_nothing_but_value_error(content: byte
 
 @pytest.mark.parametrize("content", [b"\x80", b"\x0a\x05abc", b"\x09abc", b"\x0b", b"\x08" + b"\xff" * 11, varint(1 << 3 | 3)])
 def test_what_is_no_message_raises_value_error(content: bytes) -> None:
-    with pytest.raises(ValueError, match="a field|a number"):
+    with pytest.raises(ValueError, match=r"a field|a number"):
         list(fields(content))

@@ -17,6 +17,7 @@ logger = logging.getLogger("metrics_sdk_opentelemetry")
 
 _AGGREGATIONS = {"explicit_bucket_histogram": "explicit", "base2_exponential_bucket_histogram": "exponential"}
 _PREFERENCES = {one: one for one in ("cumulative", "delta", "lowmemory")}
+_PROTOCOLS = {one: one for one in ("grpc", "http/protobuf")}
 _COMPRESSIONS = {one: one for one in ("gzip", "none")}
 
 
@@ -43,8 +44,8 @@ def preferences() -> dict[str, Any]:
 
 
 def protocol() -> str:
-    """Return the protocol that is asked for, "" if none is."""
-    return _value(_otlp("PROTOCOL"))
+    """Return the protocol that is asked for, "grpc" or "http/protobuf", which is the default."""
+    return _choice(_otlp("PROTOCOL"), _PROTOCOLS) or "http/protobuf"
 
 
 def _otlp(name: str) -> str:

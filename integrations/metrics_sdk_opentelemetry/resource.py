@@ -27,7 +27,8 @@ def attributes_of(resource: Any) -> dict[str, Any]:
 def detected() -> dict[str, Any]:
     """Return what the environment says (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`), and which SDK this is."""
     known = {key: value for key, value in known_anyway().items() if key.startswith(("service.name", "telemetry.sdk."))}
-    return {**known, **{key: value for key, value in Config.from_env().resource.items() if value}}
+    said = Config.from_env().resource
+    return {**known, **said, "service.name": said.get("service.name") or known["service.name"]}
 
 
 class SDKResource:

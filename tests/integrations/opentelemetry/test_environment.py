@@ -205,7 +205,7 @@ def test_opentelemetry_instrument_with_our_distro_exports_a_flask_programs_reque
 
 
 @pytest.mark.slow
-def test_our_distro_sends_otlp_where_no_exporter_is_named_by_what_is_installed_for_it(
+def test_our_distro_sends_otlp_where_no_exporter_is_named(
     instrumented: Callable[[str], subprocess.CompletedProcess[str]],
     received: tuple[int, list[ExportMetricsServiceRequest]],
     monkeypatch: pytest.MonkeyPatch,
@@ -221,7 +221,7 @@ def test_our_distro_sends_otlp_where_no_exporter_is_named_by_what_is_installed_f
     import threading
     print([thread.name for thread in threading.enumerate() if "MetricReader" in thread.name])
     """
-    assert "['OtelPeriodicExportingMetricReader']\n" == instrumented(SELLING + counting).stdout  # opentelemetry-sdk has none
+    assert "[]\n" == instrumented(SELLING + counting).stdout  # it is our own exporter that sends
     (request,) = requests
     (resource,) = request.resource_metrics
     told = {one.key: one.value.string_value for one in resource.resource.attributes}
@@ -255,18 +255,25 @@ def test_the_protocol_that_is_set_is_the_one_that_counts(
     asked: list[str] = []
     monkeypatch.setattr(environment, "entry_points", lambda group, name: asked.append(name) or [])
     monkeypatch.setenv("OTEL_METRICS_EXPORTER", "otlp")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
     for general, own, expected in (
-        ("", "", ["otlp_proto_grpc", "otlp_proto_http"]),
+        ("", "", ["OTLPExporter"]),
         ("grpc", "", ["otlp_proto_grpc"]),
-        ("http/protobuf", "", ["otlp_proto_http"]),
+        ("http/protobuf", "", ["OTLPExporter"]),
         ("http/protobuf", "grpc", ["otlp_proto_grpc"]),
+        ("grpc", "http/protobuf", ["OTLPExporter"]),
+        ("http/json", "", ["OTLPExporter"]),
     ):
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", general)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", own)
         asked.clear()
-        environment.meter_provider().shutdown()
-        assert expected == asked
-    assert 4 == len(caplog.records)
+        provider = environment.meter_provider()
+        assert expected == asked + [export.name for export in provider.sdk.config.exporters]
+        provider.shutdown()
+    shown = [record.getMessage() for record in caplog.records if record.name == "metrics_sdk_opentelemetry"]
+    assert 2 == len([text for text in shown if "no package that is installed has the exporter otlp_proto_grpc" in text])
+    assert 1 == len([text for text in shown if "OTEL_EXPORTER_OTLP_PROTOCOL='http/json' is ignored" in text])
+    assert 3 == len(shown)
 
 
 def test_the_resource_is_what_the_environment_says_percent_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
