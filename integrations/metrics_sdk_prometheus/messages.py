@@ -7,8 +7,8 @@ have as text; exponential ones are native histograms besides, of which Prometheu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from struct import Struct, error
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from struct import Struct
 from typing import Any, NamedTuple
 
 from metrics_sdk.protobuf import FIXED64, LENGTH, double, message, tag, text, varint, whole
@@ -16,7 +16,7 @@ from metrics_sdk.snapshot import Exemplar, ExplicitBuckets, ExponentialBuckets, 
 
 from .buckets import cumulative
 from .exemplars import by_bucket, exemplar_texts
-from .exposition import Batch
+from .exposition import ODD, Walk
 from .families import Layout
 from .formats import PROTOBUF
 from .labels import Scope, label_texts
@@ -32,9 +32,6 @@ _GAUGE = tag(2, LENGTH) + varint(9)  # a double with its tag
 _VALUE = Struct(f"<{len(tag(1, FIXED64))}sd").pack
 _IS_VALUE = tag(1, FIXED64)
 _BOUND = tag(2, FIXED64)
-
-#: What a value that cannot be told raises.
-ODD = (TypeError, ValueError, ArithmeticError, error)
 
 
 class Pairs(NamedTuple):
@@ -55,12 +52,12 @@ def pairs(texts: Mapping[str, str]) -> bytes:
     return b"".join([message(1, text(1, name) + text(2, value)) for name, value in texts.items() if value])
 
 
-def messages(batches: Iterable[Batch[Pairs]], complain: Callable[[str, str], None]) -> Iterator[bytes]:
-    """Yield the families that a walk has come by; nothing, b"", where it pauses. A value that cannot be told is left out."""
+def messages(walk: Walk[Pairs]) -> Iterator[bytes]:
+    """Yield the families that a walk comes by; nothing, b"", where it pauses. A value that cannot be told is left out."""
     made: list[bytes] = []
     created: dict[float, bytes] = {}  # most series have begun at one of a few times
     last: Layout | None = None
-    for layout, points, labels, begins in batches:
+    for layout, points, labels, begins in walk:
         if begins:
             if last is not None and made:
                 yield _family(last, made)
@@ -72,7 +69,7 @@ def messages(batches: Iterable[Batch[Pairs]], complain: Callable[[str, str], Non
                     since = created[point.start_time] = _timestamp(point.start_time)
                 content = label.whole + _BY_TYPE[layout.type](layout, point, since)
             except ODD as problem:
-                complain(layout.family, f"a series of {layout.family!r} is not shown: {problem!r}")
+                walk.leave_out_odd(layout, problem)
             else:
                 made.append(_METRIC + varint(len(content)) + content)
         yield b""

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
-from functools import partial
+from collections.abc import Iterator
 
 from metrics_sdk.snapshot import Snapshot
 
 from .exposition import Exposition
 from .formats import PROTOBUF, TEXT, Format
 from .labels import labels_of
-from .messages import Pairs, messages, pairs_of
+from .messages import messages, pairs_of
 from .text import texts
 
 #: How long rendering runs before it lets other threads run. Without, they would wait for the switch interval, 5 ms.
@@ -24,18 +23,14 @@ class Renderer:
     Any number of threads may render at a time; no lock is held. Keep one renderer per SDK.
     """
 
-    def __init__(
-        self, *, cached_series: int = 20_000, cached_characters: int = 1000, reserved_labels: Collection[str] = ()
-    ) -> None:
+    def __init__(self, *, cached_series: int = 20_000, cached_characters: int = 1000) -> None:
         """Remember at most `cached_series` series, and none with more than `cached_characters` characters of labels.
 
         A series takes about 400 bytes, and as much again if it is rendered as text and as protobuf; one that is not remembered
-        takes about 5 µs more to render. `reserved_labels` are those that whoever gets it sets itself: an attribute `x` that has
-        the name of one becomes `exported_x`.
+        takes about 5 µs more to render.
         """
-        reserved = frozenset(reserved_labels)
-        self._texts = Exposition(partial(labels_of, reserved=reserved), cached_series, cached_characters)
-        self._messages: Exposition[Pairs] = Exposition(partial(pairs_of, reserved=reserved), cached_series, cached_characters)
+        self._texts = Exposition(labels_of, cached_series, cached_characters)
+        self._messages = Exposition(pairs_of, cached_series, cached_characters)
 
     @property
     def remembered(self) -> int:
@@ -64,7 +59,7 @@ class Renderer:
 
     def _bytes(self, snapshot: Snapshot) -> Iterator[bytes]:
         end = time.perf_counter() + SLICE_SECONDS
-        for made in messages(self._messages.walk(snapshot), self._messages.complain):
+        for made in messages(self._messages.walk(snapshot)):
             if made:
                 yield made
             if time.perf_counter() >= end:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Point
 
 from .buckets import at_boundaries, at_powers_of_two, may_hold_negatives
 from .exemplars import with_exemplars
-from .exposition import Batch
+from .exposition import ODD, Walk
 from .families import Layout
 from .formats import Format
 from .labels import Labels
 from .numerals import number
 
 
-def texts(batches: Iterable[Batch[Labels]], format: Format) -> Iterator[str]:
-    """Yield the series that a walk has come by, as text in `format`; "" where it pauses."""
-    for layout, points, labels, begins in batches:
+def texts(walk: Walk[Labels], format: Format) -> Iterator[str]:
+    """Yield the series that a walk comes by, as text; "" where it pauses. A value that cannot be told is left out."""
+    for layout, points, labels, begins in walk:
         if points:
-            yield _lines(layout, format, points, labels)
+            try:
+                yield _lines(layout, format, points, labels)
+            except ODD:
+                yield _without_odd(walk, layout, format, points, labels)
         else:
             yield layout.header(format) if begins else ""
     yield format.end
+
+
+def _without_odd(walk: Walk[Labels], layout: Layout, format: Format, points: Sequence[Point], labels: Sequence[Labels]) -> str:
+    made = []
+    for point, label in zip(points, labels):
+        try:
+            made.append(_lines(layout, format, (point,), (label,)))
+        except ODD as problem:
+            walk.leave_out_odd(layout, problem)
+    return "".join(made)
 
 
 def _lines(layout: Layout, format: Format, points: Sequence[Point], labels: Sequence[Labels]) -> str:
@@ -36,7 +49,7 @@ def _lines(layout: Layout, format: Format, points: Sequence[Point], labels: Sequ
             lines = [label.whole.join(pieces) % number(p.value) for p, label in zip(points, labels)]  # type: ignore[arg-type]
     if format.shows_exemplars and layout.type in ("counter", "histogram"):
         for at, point in enumerate(points):
-            if point.exemplars and lines[at]:  # slow path: few series have any
+            if point.exemplars:  # slow path: few series have any
                 lines[at] = with_exemplars(lines[at], point.exemplars, layout.bounds(point.value))
     return "".join(lines)
 
@@ -51,7 +64,7 @@ def _histogram(layout: Layout, format: Format, point: Point, labels: Labels) -> 
         template = layout.template(format, None)
         numbers = [*at_powers_of_two(value, layout.exponents)]
     else:
-        return ""
+        raise TypeError("a number where buckets should be")
     samples = template.samples
     # Written from one number, `+Inf` and `_count` agree whatever happened to the snapshot.
     count = numbers[-1]
