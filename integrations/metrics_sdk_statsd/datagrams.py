@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 _BURST_BYTES = 65536  # then a receiver gets time to read: the buffer of its socket is two to three times that by default
-_PAUSE_SECONDS = 0.001
+_PAUSE_SECONDS = 0.005  # the reference server lost 2.5 % of 100 000 lines at 1 ms, and none at this
 
 
 class Carrier(Protocol):

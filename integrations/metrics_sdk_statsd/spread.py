@@ -75,11 +75,13 @@ def _between(cells: list[Bucket], wanted: float, limit: int, weighed: bool) -> l
     if not cells:
         return []
     places = _places(cells, _weights(cells, limit - 3, weighed))  # besides min and max, and what may be left over
-    lowest, middle, highest = [math.fsum([place.weight * place.at(t) for place in places]) for t in (0.0, 0.5, 1.0)]
+    lowest = math.fsum([place.weight * place.base for place in places])
+    width = math.fsum([place.weight * place.width for place in places])
+    middle = lowest + 0.5 * (width + math.fsum([place.weight * place.tilt for place in places]))
     if wanted <= middle:
         t = 0.5 * _share(wanted, lowest, middle)
     else:
-        t = 0.5 + 0.5 * _share(wanted, middle, highest)
+        t = 0.5 + 0.5 * _share(wanted, middle, lowest + width)
     made = []
     for place in places:
         value = min(max(place.at(t), cells[0].low), cells[-1].high)  # rounding leads nobody out of the extremes

@@ -254,7 +254,7 @@ def test_a_datagram_that_is_too_long_for_the_socket_is_given_up_and_the_rest_is_
 def test_there_is_a_pause_after_each_64_kib_so_that_a_receiver_can_keep_up() -> None:
     pauses: list[float] = []
     packed(Wire({}), *[(number, b"x" * 10) for number in range(3 * 6554)], pauses=pauses)
-    assert [0.001] * 3 == pauses
+    assert [0.005] * 3 == pauses
 
 
 def test_no_time_at_all_is_a_failure_and_leaves_the_exporter_usable(unix: Any, exporter_to: Any) -> None:
@@ -335,7 +335,7 @@ def test_a_forked_child_tells_only_its_own_through_a_socket_of_its_own(run_pytho
         ["c:40|c", "metrics_sdk.received:1|c"],
         ["c:2|c", "metrics_sdk.received:1|c"],
     ]
-    assert [*[str(one) for one in wanted], "True"] == run_python(program).splitlines()
+    assert [*[str(one) for one in wanted], "True"] == run_python(program, stderr=None).splitlines()  # 3.13 warns of forks
 
 
 @pytest.mark.parametrize("endpoint", ["udp://localhost:9", "unix:///tmp/nothing-is-here"])
