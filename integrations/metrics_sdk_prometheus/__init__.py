@@ -22,6 +22,7 @@ from .wsgi import wsgi_app
 
 if TYPE_CHECKING:
     from .pushgateway import PushgatewayExporter
+    from .remote_write import RemoteWriteExporter
 
 __all__ = [
     "OPENMETRICS",
@@ -31,6 +32,7 @@ __all__ = [
     "Format",
     "PrometheusEndpoint",
     "PushgatewayExporter",
+    "RemoteWriteExporter",
     "Renderer",
     "Source",
     "accepts_gzip",
@@ -47,6 +49,10 @@ def __getattr__(name: str) -> Any:
         from .pushgateway import PushgatewayExporter
 
         return PushgatewayExporter
+    if name == "RemoteWriteExporter":
+        from .remote_write import RemoteWriteExporter
+
+        return RemoteWriteExporter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -10,17 +10,15 @@ from functools import partial
 from http.client import HTTPException
 
 from metrics_sdk.errors import ConfigurationError, ExportError
-from metrics_sdk.http_target import TLS, Answer, HTTPTarget, Request, codes
+from metrics_sdk.http_target import TLS, Answer, HTTPTarget, Request
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Refused, Snapshot
 
 from .exposition import Exposition
 from .formats import TEXT
 from .labels import SCOPE, labels_of
+from .retrying import RETRYABLE
 from .text import texts
-
-#: Answers after which it is tried again: a server that is busy, or has failed.
-RETRYABLE = codes(429, *range(500, 600))
 
 _DELETE_SECONDS = 5.0
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")

@@ -237,7 +237,9 @@ def test_a_job_that_records_and_just_ends_has_delivered(run_python: Callable[...
     group = {"instance": "", "job": "backup", "path": "/var/lib"}
     assert [({**group, "exported_job": "inner"}, 3.0)] == found["files_total"]
     assert [(group, 1.0)] == found["size_bytes_count"]
-    assert {64.0: 0.0, 256.0: 1.0}.items() <= {float(labels["le"]): value for labels, value in found["size_bytes_bucket"]}.items()
+    assert {64.0: 0.0, 256.0: 1.0}.items() <= {
+        float(labels["le"]): value for labels, value in found["size_bytes_bucket"]
+    }.items()
     ((info, _),) = found["target_info"]
     assert ("backup", "mine") == (info["service_name"], info["exported_job"])
     assert [(group, 0.0)] == found["push_failure_time_seconds"]
