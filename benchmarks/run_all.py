@@ -31,6 +31,7 @@ PROGRAMS = (
     "history",
     "host",
     "opentelemetry_api",
+    "otlp",
 )
 BEGIN, END = "<!-- benchmarks:begin -->", "<!-- benchmarks:end -->"
 

@@ -12,7 +12,7 @@ from metrics_sdk.protobuf import fields
 from metrics_sdk.snapshot import Refused, Snapshot
 from metrics_sdk.temporality import Preference
 
-from .otlp_encoding import Encoder
+from .otlp_requests import Encoder
 
 #: The OTLP specification's default, where a collector on the same machine listens.
 DEFAULT_ENDPOINT = "http://localhost:4318/v1/metrics"

@@ -15,7 +15,7 @@ from google.protobuf.json_format import MessageToDict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from metrics_sdk_opentelemetry import OTLPExporter
-from metrics_sdk_opentelemetry.otlp_encoding import Encoder
+from metrics_sdk_opentelemetry.otlp_requests import Encoder
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
     ExportMetricsServiceResponse,
