@@ -130,6 +130,10 @@ def test_names_begin_with_a_letter_in_dogstatsd_where_others_are_events_and_chec
     assert ["e_1_2_:1|c", "sc:1|c", "x:1|c", "unnamed:1|c", "ok_a_b:1|c"] == sent(unix, *wanted, dialect="dogstatsd")
 
 
+def test_what_is_a_tag_to_graphite_or_changed_by_the_server_is_not_in_plain_names(unix: Any) -> None:
+    assert ["a_b_c_d.k_1.v_2:1|c"] == sent(unix, metric("a;b=c/d", "counter", point(1, **{"k;1": "v=2"})))
+
+
 def test_no_part_of_a_plain_name_is_empty(unix: Any) -> None:
     wanted = [metric("..a...b..", "counter", point(1, k="")), metric("", "counter", 1), metric("..", "counter", 1)]
     assert ["a.b.k._:1|c", "unnamed:1|c", "unnamed:1|c"] == sent(unix, *wanted)

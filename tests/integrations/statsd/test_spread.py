@@ -137,6 +137,13 @@ def test_a_server_that_weighs_gets_one_sample_for_each_bucket_or_for_neighbours_
     assert 98 < len(check(values, explicit(values, [float(number) for number in range(300)]), 128, True)) <= 128
 
 
+def test_there_are_no_more_samples_than_the_limit_although_some_weights_take_two() -> None:
+    values = [float(number) for number in range(125) for _ in range(49)]
+    made = check(values, explicit(values, [float(number) for number in range(125)]), 128, True)
+    assert [48, 1] != [weight for _, weight in made[1:3]]
+    assert 8 >= len(check(values, explicit(values, [50.0]), 8, False))
+
+
 def test_values_are_spread_evenly_over_their_bucket_where_the_sum_allows_it() -> None:
     values = [number / 50 for number in range(51)]
     made = [value for value, _ in spread(explicit(values, [0.0, 1.0]), 256, weighed=False)]
@@ -169,6 +176,13 @@ def test_no_values_are_no_samples_and_one_value_is_itself() -> None:
 def test_a_sum_that_contradicts_the_buckets_leaves_the_values_in_them() -> None:
     made = spread(explicit([1.0, 1.5, 2.0], [3.0])._replace(sum=1000.0), 64, weighed=False)
     assert [1.0, 2.0, 2.0] == [value for value, _ in made]
+
+
+def test_rounding_leads_no_value_out_of_the_extremes() -> None:
+    values = [0.9] * 7 + [0.98] * 9
+    for total in (0.0, 100.0):  # as low, and as high, as can be
+        made = [value for value, _ in spread(explicit(values, [0.5, 0.9])._replace(sum=total), 8, weighed=False)]
+        assert (0.9, 0.98) == (min(made), max(made))
 
 
 def test_buckets_beyond_the_range_of_doubles_have_the_extremes_for_edges() -> None:
