@@ -6,7 +6,7 @@ SOURCES := $(shell find metrics_sdk integrations -name '*.py') pyproject.toml ha
 COMPILED := .venv/compiled/bin
 INTERPRETED := .venv/interpreted/bin
 
-.PHONY: demo test lint bench bench-quick bench-freethreaded soak prometheus clean
+.PHONY: demo test lint bench bench-quick bench-freethreaded soak servers clean
 
 demo: .venv/compiled/.installed
 	$(COMPILED)/python -P -m metrics_sdk demo --seconds $(SECONDS) --port $(PORT)
@@ -39,9 +39,11 @@ soak: .venv/compiled/.tested .venv/interpreted/.tested
 	$(FULL_SIZE) $(COMPILED)/pytest $(SOAKED)
 	$(FULL_SIZE) $(INTERPRETED)/pytest $(SOAKED)
 
-# Prometheus and promtool, for the tests that use the real ones. Needs Debian's package tools.
-prometheus:
-	tools/debian13 .cache/prometheus prometheus promtool
+# Real servers for the tests that use these: Prometheus with promtool, VictoriaMetrics and a Pushgateway, by Debian's package
+# tools, and StatsD, by npm.
+servers:
+	tools/debian13 .cache/prometheus prometheus promtool victoria-metrics prometheus-pushgateway
+	[ -d .cache/statsd/node_modules/statsd ] || npm install --silent --no-audit --no-fund --prefix .cache/statsd statsd@0.9.0
 
 clean:
 	rm -rf .venv .cache build dist

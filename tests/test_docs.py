@@ -3,22 +3,48 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from receiver import Receiver
 
 CHECKOUT = Path(__file__).parent.parent
 PAGE = (CHECKOUT / "docs" / "opentelemetry.md").read_text()
+EXPORTERS = (CHECKOUT / "docs" / "exporters.md").read_text()
 
 
-def test_the_examples_run_one_after_the_other(run_python: Callable[..., str]) -> None:
+def test_the_examples_of_opentelemetry_run_one_after_the_other(run_python: Callable[..., str]) -> None:
     examples = re.findall(r"```python\n(.*?)```", PAGE, re.S)
     assert len(examples) == 5
     printed = run_python("\n".join(examples))
     assert "library_calls_total 3" in printed
     assert "requests_total 1" in printed
     assert "(('route', '/cart'),)" in printed
+
+
+def test_the_examples_of_exporters_reach_who_they_are_for(run_python: Callable[..., str], receiver: Receiver) -> None:
+    examples = "\n".join(re.findall(r"```python\n(.*?)```", EXPORTERS, re.S))
+    with socket.socket(type=socket.SOCK_DGRAM) as agent:
+        agent.bind(("127.0.0.1", 0))
+        agent.settimeout(20)
+        here = re.sub(r"http://localhost:\d+", receiver.url, examples)
+        here = here.replace("127.0.0.1:8125", f"127.0.0.1:{agent.getsockname()[1]}")
+        printed = run_python(here, stderr=None)
+        assert b"orders:1|c" in agent.recv(1 << 16)
+    assert {"/v1/metrics", "/api/v1/write", "/metrics/job/backup", "/write"} == {asked.path for asked in receiver.asked}
+    assert 4 == len(re.findall(r"^\w+ idle [1-9]\d* 0 $", printed, re.M)), printed
+    lines = [line for asked in receiver.asked if asked.path == "/write" for line in asked.content.decode().splitlines()]
+    (orders,) = [line for line in lines if line.startswith("orders,")]
+    assert r",route=/cart\,\ please value=3.0 " in orders
+    assert printed.endswith("True\n")
+
+
+def test_the_example_of_an_exporter_of_ones_own_is_about_thirty_lines() -> None:
+    example = next(one for one in re.findall(r"```python\n(.*?)```", EXPORTERS, re.S) if "class InfluxExporter" in one)
+    body = example[example.index("class ") : example.index("influx = ")]
+    assert len([line for line in body.splitlines() if line.strip()]) <= 30
 
 
 def named_in_the_support_table() -> list[tuple[str, str]]:
