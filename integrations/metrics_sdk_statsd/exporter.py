@@ -38,7 +38,8 @@ class StatsDExporter:
     tag that the agent keeps for itself (`host`), get `exported_` before their names.
     `prefix`: stands before each name as it is, so it mostly ends in a dot.
     `tags`: constant ones, for each line, over those of the resource.
-    `resource_tags`: which tag each attribute of the resource becomes.
+    `resource_tags`: which tag each attribute of the resource becomes; by default `service`, `env`, `version`, `instance`,
+    `host.name`, `process.pid` and name and version of the SDK, some 150 bytes for each line. `host` is the agent's own to add.
     `max_datagram_bytes`: 1432 over UDP, 8192 over a Unix socket by default.
 
     Counters leave as what has come since the last export, those that are totals (the SDK's own, a producer's) too; up-down

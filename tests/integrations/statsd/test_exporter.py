@@ -48,6 +48,13 @@ def test_datagrams_are_full_and_no_longer_than_they_may_be(unix: Any, exporter_t
         assert limit >= len(before) > limit - 1 - len(after.split(b"\n")[0])
 
 
+def test_two_lines_that_just_fit_are_one_datagram(unix: Any, exporter_to: Any) -> None:
+    made = snapshot(metric("a", "counter", 1), metric("b", "counter", 1))
+    exporter_to(unix, max_datagram_bytes=11).export(made, 5.0)
+    exporter_to(unix, max_datagram_bytes=10).export(made, 5.0)
+    assert [b"a:1|c\nb:1|c", b"a:1|c", b"b:1|c"] == unix.datagrams()
+
+
 def test_a_line_that_is_exactly_as_long_as_a_datagram_is_sent_and_a_longer_one_is_refused(unix: Any, exporter_to: Any) -> None:
     exporter = exporter_to(unix, max_datagram_bytes=9)
     refused = exporter.export(snapshot(metric("abcde", "counter", 1), metric("abcdef", "counter", 1)), 5.0)
