@@ -7,24 +7,20 @@ included, goes where the application said and nowhere else; proxies in the envir
 from __future__ import annotations
 
 import email.utils
-import encodings.idna  # looked up by `getaddrinfo`: nothing may be imported at the interpreter's exit  # noqa: F401
 import http.client
 import os
 import re
-import select
-import socket
 import time
 from base64 import b64encode
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from metrics_sdk.errors import ConfigurationError, ExportError
+from metrics_sdk.http_connection import TLS as TLS  # part of what exporters need, as the rest of this module
+from metrics_sdk.http_connection import Connection, is_readable, tls_context
 from metrics_sdk.snapshot import Refused
 from metrics_sdk.version import __version__
-
-if TYPE_CHECKING:
-    import ssl
 
 #: What is read of an answer at most. OTLP specification, "OTLP/HTTP Response".
 MAX_ANSWER_BYTES = 4 << 20
@@ -35,17 +31,6 @@ _FIELD = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 _OURS = ("content-length", "transfer-encoding", "host", "connection")
 
 _monotonic = time.monotonic
-
-
-class TLS(NamedTuple):
-    """How the other side is trusted, and how it knows us: paths of PEM files.
-
-    `ca_file`: whose certificates are trusted, None for the system's. `certificate_file`, `key_file`: our own.
-    """
-
-    ca_file: str | os.PathLike[str] | None = None
-    certificate_file: str | os.PathLike[str] | None = None
-    key_file: str | os.PathLike[str] | None = None
 
 
 class Answer(NamedTuple):
@@ -88,10 +73,10 @@ class HTTPTarget:
         self._host, self._port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self.endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
-        self._context = _context(tls) if parts.scheme == "https" else None
+        self._context = tls_context(tls) if parts.scheme == "https" else None
         if tls is not None and self._context is None:
             raise ConfigurationError(f"{self.endpoint} is not https: it has no use for TLS settings")
-        self._connection: _Connection | None = None
+        self._connection: Connection | None = None
         self._pid = os.getpid()
 
     def __repr__(self) -> str:
@@ -165,15 +150,15 @@ class HTTPTarget:
         if self._connection is not None:
             self._connection.close()
 
-    def _connected(self, deadline: float) -> _Connection:
+    def _connected(self, deadline: float) -> Connection:
         """Return the connection, a new one in a forked child, and where the other side has closed it meanwhile."""
         connection = self._connection
         if connection is None or self._pid != os.getpid():
             if connection is not None:
                 connection.close()  # our descriptor alone: the parent's goes on
             self._pid = os.getpid()
-            connection = self._connection = _Connection(self._host, self._port, self._context)
-        elif connection.sock is not None and _is_readable(connection.sock):
+            connection = self._connection = Connection(self._host, self._port, self._context)
+        elif connection.sock is not None and is_readable(connection.sock):
             connection.close()
         connection.deadline = deadline
         connection.extend()
@@ -195,80 +180,6 @@ def codes(*numbers: int) -> Callable[[int], bool]:
     """Return whether a status is one of these, as a function."""
     chosen: Collection[int] = frozenset(numbers)
     return chosen.__contains__
-
-
-class _Connection(http.client.HTTPConnection):
-    """A connection whose `deadline` holds for every step of a request."""
-
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        super().__init__(host, port)
-        self.deadline = 0.0
-        self._context = context
-        self.default_port = 443 if context is not None else 80  # which the Host header leaves out
-
-    def connect(self) -> None:
-        """Open it."""
-        plain = socket.create_connection((self.host, self.port), timeout=max(0.001, self.deadline - _monotonic()))
-        self.sock: Any = _Socket(fileno=plain.detach())
-        self.extend()
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._context is not None:
-            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
-            self.extend()
-
-    def extend(self) -> None:
-        """Let the socket know of the deadline."""
-        if self.sock is not None:
-            self.sock.deadline = self.deadline
-            self.sock.settimeout(max(0.001, self.deadline - _monotonic()))
-
-
-class _Deadline:
-    """What waits for no longer than its `deadline`, however little comes at a time: a socket's own timeout is for each step."""
-
-    deadline = 0.0
-
-    def _wait_no_longer(self) -> None:
-        left = self.deadline - _monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self.settimeout(left)  # type: ignore[attr-defined]
-
-    def recv_into(self, *args: Any, **options: Any) -> Any:
-        """Receive."""
-        self._wait_no_longer()
-        return super().recv_into(*args, **options)  # type: ignore[misc]
-
-    def send(self, *args: Any, **options: Any) -> Any:
-        """Send."""
-        self._wait_no_longer()
-        return super().send(*args, **options)  # type: ignore[misc]
-
-    def sendall(self, *args: Any, **options: Any) -> Any:
-        """Send everything."""
-        self._wait_no_longer()
-        return super().sendall(*args, **options)  # type: ignore[misc]
-
-
-class _Socket(_Deadline, socket.socket):
-    pass
-
-
-def _context(tls: TLS | None) -> ssl.SSLContext:
-    import ssl  # who does not need it does not pay for it; TLS is configured before anything is exported
-
-    class Socket(_Deadline, ssl.SSLSocket):
-        pass
-
-    chosen = TLS() if tls is None else tls
-    try:
-        context = ssl.create_default_context(cafile=chosen.ca_file)
-        if chosen.certificate_file is not None:
-            context.load_cert_chain(chosen.certificate_file, chosen.key_file)
-    except (OSError, TypeError, ValueError) as error:
-        raise ConfigurationError(f"{tls!r} cannot be used: {error}") from error
-    context.sslsocket_class = Socket
-    return context
 
 
 def _parts(endpoint: object) -> SplitResult:
@@ -295,16 +206,6 @@ def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
             raise ConfigurationError(f"the header {name} must be a text of one line, of Latin-1 characters")
         made[name] = value
     return made
-
-
-def _is_readable(sock: socket.socket) -> bool:
-    """Tell whether there is something to read, which is the end: nobody has asked for anything."""
-    try:
-        poll = select.poll()
-        poll.register(sock, select.POLLIN)
-        return bool(poll.poll(0))
-    except (OSError, ValueError):
-        return True
 
 
 def _said(error: BaseException) -> str:

@@ -14,6 +14,7 @@ import metrics_sdk
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
     {"errors", "clock", "alarm", "slices", "interval", "version", "protobuf"},
+    {"http_connection"},
     {"core", "resolutions"},
     {"names"},
     {"snapshot", "faults", "windows", "temporality", "tracing", "view", "resource"},

@@ -1,0 +1,114 @@
+"""A connection for exporters: one deadline for everything that is done with it, and TLS as it is asked for."""
+
+from __future__ import annotations
+
+import encodings.idna  # looked up by `getaddrinfo`: nothing may be imported at the interpreter's exit  # noqa: F401
+import http.client
+import os
+import select
+import socket
+import time
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from metrics_sdk.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
+
+_monotonic = time.monotonic
+
+
+class TLS(NamedTuple):
+    """How the other side is trusted, and how it knows us: paths of PEM files.
+
+    `ca_file`: whose certificates are trusted, None for the system's. `certificate_file`, `key_file`: our own.
+    """
+
+    ca_file: str | os.PathLike[str] | None = None
+    certificate_file: str | os.PathLike[str] | None = None
+    key_file: str | os.PathLike[str] | None = None
+
+
+class Connection(http.client.HTTPConnection):
+    """A connection whose `deadline` holds for every step of a request."""
+
+    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
+        super().__init__(host, port)
+        self.deadline = 0.0
+        self._context = context
+        self.default_port = 443 if context is not None else 80  # which the Host header leaves out
+
+    def connect(self) -> None:
+        """Open it."""
+        plain = socket.create_connection((self.host, self.port), timeout=max(0.001, self.deadline - _monotonic()))
+        self.sock: Any = _Socket(fileno=plain.detach())
+        self.extend()
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._context is not None:
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+            self.extend()
+
+    def extend(self) -> None:
+        """Let the socket know of the deadline."""
+        if self.sock is not None:
+            self.sock.deadline = self.deadline
+            self.sock.settimeout(max(0.001, self.deadline - _monotonic()))
+
+
+class _Deadline:
+    """What waits for no longer than its `deadline`, however little comes at a time: a socket's own timeout is for each step."""
+
+    deadline = 0.0
+
+    def _wait_no_longer(self) -> None:
+        left = self.deadline - _monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(left)  # type: ignore[attr-defined]
+
+    def recv_into(self, *args: Any, **options: Any) -> Any:
+        """Receive."""
+        self._wait_no_longer()
+        return super().recv_into(*args, **options)  # type: ignore[misc]
+
+    def send(self, *args: Any, **options: Any) -> Any:
+        """Send."""
+        self._wait_no_longer()
+        return super().send(*args, **options)  # type: ignore[misc]
+
+    def sendall(self, *args: Any, **options: Any) -> Any:
+        """Send everything."""
+        self._wait_no_longer()
+        return super().sendall(*args, **options)  # type: ignore[misc]
+
+
+class _Socket(_Deadline, socket.socket):
+    pass
+
+
+def tls_context(tls: TLS | None) -> ssl.SSLContext:
+    """Return what `wrap_socket` is asked of. Raises ConfigurationError for files that cannot be used."""
+    import ssl  # who does not need it does not pay for it; TLS is configured before anything is exported
+
+    class Socket(_Deadline, ssl.SSLSocket):
+        pass
+
+    chosen = TLS() if tls is None else tls
+    try:
+        context = ssl.create_default_context(cafile=chosen.ca_file)
+        if chosen.certificate_file is not None:
+            context.load_cert_chain(chosen.certificate_file, chosen.key_file)
+    except (OSError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"{tls!r} cannot be used: {error}") from error
+    context.sslsocket_class = Socket
+    return context
+
+
+def is_readable(sock: socket.socket) -> bool:
+    """Tell whether there is something to read, which is the end: nobody has asked for anything."""
+    try:
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        return bool(poll.poll(0))
+    except (OSError, ValueError):
+        return True
