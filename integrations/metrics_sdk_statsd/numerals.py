@@ -19,6 +19,8 @@ def number(value: float) -> str:
         double = float(value)
     except (OverflowError, TypeError, ValueError):
         raise Unfit("not a number that fits in 64 bits of floating point") from None
+    if isinstance(value, (str, bytes)):
+        raise Unfit("a text, not a number")
     if not math.isfinite(double):
         raise Unfit("not a finite number")
     if type(value) is int:

@@ -22,7 +22,7 @@ def test_every_whole_number_is_written_exactly(value: int) -> None:
     assert value == int(number(value))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 10**400, "3x", None, 1j])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf"), 10**400, "3", b"3", None, 1j])
 def test_what_is_no_finite_number_is_unfit(value: object) -> None:
     with pytest.raises(Unfit):
         number(value)  # type: ignore[arg-type]
@@ -43,7 +43,7 @@ def test_a_writable_weight_comes_out_of_its_rate_exactly_whether_added_up_or_cut
 
 @given(st.integers(1, 2**53))
 def test_a_writable_weight_is_hardly_less_than_the_one_that_was_wanted(weight: int) -> None:
-    assert 0 <= weight - writable(weight) <= 16
+    assert 0 <= weight - writable(weight) <= 48  # which are all writable: two samples are enough for any weight
 
 
 def test_the_first_weight_that_no_rate_can_say_is_49() -> None:
