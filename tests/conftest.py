@@ -26,9 +26,9 @@ def run_python(tmp_path: Path) -> Callable[..., str]:
 
     def run(program: str, deadline: int = 60, status: int = 0, stderr: str | None = "") -> str:
         source = PREAMBLE.format(deadline=deadline) + textwrap.dedent(program)
-        done = subprocess.run(
-            [sys.executable, "-c", source], capture_output=True, text=True, cwd=tmp_path, timeout=deadline + 30, check=False
-        )
+        # From 3.12 on each fork of a process with threads is warned of: that it works all the same is what some tests prove.
+        command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", source]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=deadline + 30, check=False)
         told = f"status {done.returncode}\n{done.stdout}\n{done.stderr}"
         assert done.returncode == status, told
         assert stderr is None or done.stderr == stderr, told

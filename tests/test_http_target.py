@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import email.utils
 import ssl
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from http.client import HTTPMessage
 from pathlib import Path
 
 import pytest
+import trustme
 from receiver import Receiver, reply, reset
 
 from metrics_sdk import ConfigurationError
@@ -259,15 +259,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with an authority's `ca.pem`, and `own.pem` with `own.key`, for 127.0.0.1, of that authority."""
     folder = tmp_path_factory.mktemp("certificates")
 
-    def openssl(*arguments: str) -> None:
-        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
-
-    new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    openssl("req", "-x509", *new, "-keyout", "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=test authority")
-    openssl("req", *new, "-keyout", "own.key", "-out", "own.csr", "-subj", "/CN=127.0.0.1")
-    (folder / "own.ext").write_text("subjectAltName=IP:127.0.0.1")
-    openssl("x509", "-req", "-in", "own.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "own.pem",
-            "-days", "2", "-extfile", "own.ext")  # fmt: skip
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    own = authority.issue_cert("127.0.0.1")
+    own.private_key_pem.write_to_path(folder / "own.key")
+    own.cert_chain_pems[0].write_to_path(folder / "own.pem")
     return folder
 
 
