@@ -1,10 +1,11 @@
-"""The metrics of `metrics_sdk` for Prometheus: text formats, an HTTP endpoint of its own, WSGI and ASGI applications.
+"""The metrics of `metrics_sdk` for Prometheus: to be scraped, as text or with native histograms; or pushed.
 
     from metrics_sdk_prometheus import PrometheusEndpoint
 
     PrometheusEndpoint().start()  # http://127.0.0.1:9464/metrics
 
-Nothing is served until it is asked for. The logger is `metrics_sdk_prometheus`; it is
+`wsgi_app()` and `asgi_app()` are for servers of one's own; `RemoteWriteExporter` and `PushgatewayExporter` for who cannot be
+scraped. Nothing is served until it is asked for. The logger is `metrics_sdk_prometheus`; it is
 silent unless the host wants it.
 """
 

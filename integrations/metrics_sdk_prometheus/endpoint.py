@@ -21,6 +21,9 @@ _BACKLOG = 512  # connections the system keeps until they are accepted; it may k
 class PrometheusEndpoint:
     """Serves `http://host:port/metrics` in daemon threads, to Prometheus or anyone else who can reach it.
 
+    It serves text, OpenMetrics, or protobuf with native histograms, whichever is asked for: Prometheus asks for the last where
+    native histograms are enabled.
+
     `sdk`: a `MetricsSDK`, or None for the process-wide one. `host`: a name or address to listen on; the default is for this
     machine only. `port`: 0 takes a free one. Raises ConfigurationError for arguments that cannot be.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import math
 import struct
@@ -12,7 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from metrics_sdk_prometheus import PROTOBUF, TEXT, Renderer, render
+from metrics_sdk_prometheus import PROTOBUF, TEXT, Renderer, render, wsgi_app
+from metrics_sdk_prometheus.exposition import Exposition
+from metrics_sdk_prometheus.messages import messages, pairs_of
 from metrics_sdk_prometheus.native import ZERO_THRESHOLD, native_of
 
 from metrics_sdk.snapshot import Exemplar, ExplicitBuckets, ExponentialBuckets, Meter, Metric, Point, Snapshot
@@ -99,6 +102,15 @@ def test_buckets_wider_than_any_schema_are_shown_as_classic_ones_alone(read: Rea
 def test_the_zero_bucket_reaches_no_bucket_of_the_least_values(scale: int) -> None:
     bucket = -(1022 << scale) - 1 if scale > 0 else -1023 >> -scale  # that of the least normal number, and of what is below it
     assert math.log2(ZERO_THRESHOLD) <= bucket / 2**scale
+
+
+def test_counts_below_zero_are_no_native_histogram() -> None:
+    for odd in (
+        ExponentialBuckets(0, 0.0, None, None, 0, -1, (), ()),
+        ExponentialBuckets(0, 0.0, None, None, 0, 0, ((1, -1),), ()),
+    ):
+        with pytest.raises(ValueError, match="below zero"):
+            native_of(odd)
 
 
 sides = st.dictionaries(st.integers(-2100, 2100), st.integers(1, 2**40), max_size=40).map(
@@ -213,6 +225,23 @@ def test_no_nan_is_the_one_that_means_that_a_series_has_ended() -> None:
     assert struct.pack("<d", math.nan) in rendered
 
 
+def test_it_is_served_to_who_asks_for_it_compressed_if_that_is_asked_for(read_families: Any) -> None:
+    class Source:
+        def snapshot(self) -> Snapshot:
+            return of(metric("g", "gauge", ({}, 1)))
+
+    told: dict[str, str] = {}
+    asked = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": "/metrics",
+        "HTTP_ACCEPT": f"{PROTOBUF.content_type};q=0.6,text/plain;q=0.5",
+        "HTTP_ACCEPT_ENCODING": "gzip",
+    }
+    (body,) = wsgi_app(Source())(asked, lambda status, headers: told.update(headers))  # type: ignore[arg-type, func-returns-value, return-value]
+    assert (PROTOBUF.content_type, "gzip") == (told["Content-Type"], told["Content-Encoding"])
+    assert ["g"] == list(read_families(gzip.decompress(body)))
+
+
 def test_a_renderer_that_remembers_text_gives_the_same_messages(read_families: Any) -> None:
     snapshot = of(metric("c", "counter", ({"x": 1}, 1)), metric("g", "gauge", ({"x": 1}, 1), meter=Meter("m")), a=1)
     renderer = Renderer()
@@ -235,6 +264,12 @@ def test_a_family_comes_in_slices_so_that_other_threads_get_their_turn(monkeypat
     rendered = Renderer().render(snapshot, PROTOBUF)
     assert len(offers) > 3
     assert rendered
+
+
+def test_after_each_histogram_there_is_a_pause_since_they_are_wide() -> None:
+    value = ExponentialBuckets(2, 3.0, 1.0, 2.0, 3, 0, ((-1, 1), (7, 1)), ())
+    snapshot = of(metric("h", "histogram", *[({"x": number}, value) for number in range(20)]))
+    assert 20 <= list(messages(Exposition(pairs_of).walk(snapshot))).count(b"")
 
 
 @pytest.mark.slow

@@ -294,6 +294,18 @@ def test_what_fails_on_the_way_is_settled_as_far_as_it_came(pushing: Pushing) ->
     assert (first + second, second, 9.0) == (failed.value.settled, failed.value.refused, failed.value.retry_after_seconds)
 
 
+def test_where_all_is_refused_every_point_is_counted_once(pushing: Pushing) -> None:
+    twins = metric("a.b", "gauge", ({}, 1)), metric("a_b", "gauge", ({}, 1), ({"x": 1}, 1), ({"x": "1"}, 1))
+    pushing.receiver.otherwise = reply(400)
+    with pytest.raises(ExportError) as failed:
+        pushing.exporter(max_request_bytes=1024).export(of(many(100), *twins), 5.0)
+    assert (104, 104) == (failed.value.settled, failed.value.refused)
+    pushing.receiver.otherwise = reply()
+    refused = pushing.exporter().export(of(many(100), *twins), 5.0)
+    assert refused is not None
+    assert 1 == refused.points  # the one that looks as another instrument's; what looks alike in one instrument is merged
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 599])
 def test_a_receiver_that_is_busy_or_broken_is_tried_again(pushing: Pushing, status: int) -> None:
     pushing.receiver.behaviours = [reply(status, b"busy", "Retry-After: 7")]
@@ -353,6 +365,9 @@ def test_a_marker_has_the_labels_and_the_time_of_the_series_that_ends(pushing: P
     assert before == set(after)
     times = [sample.timestamp for one in after.values() for sample in (*one.samples, *one.histograms)]
     assert [MILLISECONDS + 1000] * 2 == times
+    assert {"g": (1, 0), "n": (0, 1)} == {
+        dict(labels)["__name__"]: (len(one.samples), len(one.histograms)) for labels, one in after.items()
+    }
 
 
 def test_what_a_histogram_is_no_longer_shown_with_is_marked(pushing: Pushing) -> None:
