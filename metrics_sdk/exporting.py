@@ -278,7 +278,7 @@ class ExportWorker:
         self._exports += 1
         self._acknowledged = job.merged
         self._failures_in_a_row = 0
-        self._retry_at = self._quiet_until = 0.0
+        self._retry_at = 0.0
         job.content.settle()
         job.over = True
         job.acknowledge()

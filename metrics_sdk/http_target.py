@@ -110,8 +110,9 @@ class HTTPTarget:
         headers: Mapping[str, str],
         retryable: Callable[[int], bool],
         refused: Callable[[Answer], Refused | None] | None = None,
+        method: str = "POST",
     ) -> Refused | None:
-        """POST the requests one after another within `timeout` seconds; return what was refused.
+        """Send the requests one after another within `timeout` seconds; return what was refused.
 
         An answer that is `retryable`, or none at all, ends it: that and what follows shall be tried again. Every other answer
         but 2xx refuses that one request for good. `refused` tells what of a request was, though the answer is 2xx.
@@ -124,7 +125,7 @@ class HTTPTarget:
         for request in requests:
             if request.body:
                 try:
-                    answer = self.ask("POST", request.body, headers, deadline)
+                    answer = self.ask(method, request.body, headers, deadline)
                 except (OSError, http.client.HTTPException) as error:
                     raise ExportError(f"{self.endpoint}: {_said(error)}", settled=settled, refused=lost) from error
                 if retryable(answer.status):
@@ -174,6 +175,11 @@ def retry_after(headers: http.client.HTTPMessage, now: float) -> float:
         return max(0.0, email.utils.parsedate_to_datetime(said).timestamp() - now)
     except (ValueError, TypeError, OverflowError, IndexError):
         return 0.0
+
+
+def busy_or_broken(status: int) -> bool:
+    """Tell whether a server is busy or has failed: what is worth another try where a protocol says no more about it."""
+    return status == 429 or 500 <= status < 600
 
 
 def codes(*numbers: int) -> Callable[[int], bool]:

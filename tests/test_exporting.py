@@ -404,6 +404,17 @@ def test_a_worker_waits_as_long_as_the_other_side_asks_for_and_longer_than_its_o
     assert 30 == worker._retry_at - clock.monotonic()
 
 
+def test_a_flush_in_the_background_respects_it_too() -> None:
+    exporter = Telling(ExportError("busy", retry_after_seconds=30))
+    sdk = MetricsSDK(Config(exporters=[Export(exporter, name="it", interval_seconds=60)]))
+    sdk.counter("c").add(1)
+    assert not sdk.flush(0.5)
+    assert not sdk.flush(0.3)
+    assert 1 == len(exporter.given)
+    assert sdk.shutdown(5)  # there will be no other time
+    assert 2 == len(exporter.given)
+
+
 def test_what_was_refused_is_counted_logged_and_acknowledged(caplog: pytest.LogCaptureFixture) -> None:
     sdk = told(Telling(Refused(2, "odd label"), ExportError("401 who are you", settled=10**6, refused=5)), ManualClock())
     sdk.counter("c").add(1)

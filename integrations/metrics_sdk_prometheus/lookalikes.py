@@ -5,6 +5,7 @@ Prometheus takes one sample per series and scrape, so what looks alike has to be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -48,7 +49,10 @@ def _sum(one: Point, other: Point) -> Point:
     elif isinstance(a, ExponentialBuckets) and isinstance(b, ExponentialBuckets):
         value = _exponential(a, b)
     elif isinstance(a, (int, float)) and isinstance(b, (int, float)):
-        value = a + b
+        try:
+            value = a + b
+        except OverflowError:  # an int beyond the doubles, and a double
+            value = math.inf if a > 0 else -math.inf
     else:  # of one instrument, all values are of one kind
         value = b
     start, end = min(one.start_time, other.start_time), max(one.time, other.time)

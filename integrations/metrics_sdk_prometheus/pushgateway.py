@@ -10,14 +10,13 @@ from functools import partial
 from http.client import HTTPException
 
 from metrics_sdk.errors import ConfigurationError, ExportError
-from metrics_sdk.http_target import TLS, Answer, HTTPTarget, Request
+from metrics_sdk.http_target import TLS, HTTPTarget, Request, busy_or_broken
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Refused, Snapshot
 
 from .exposition import Exposition
 from .formats import TEXT
 from .labels import SCOPE, labels_of
-from .retrying import RETRYABLE
 from .text import texts
 
 _DELETE_SECONDS = 5.0
@@ -66,8 +65,10 @@ class PushgatewayExporter:
         if isinstance(endpoint, str) and "?" in endpoint:
             raise ConfigurationError("the endpoint of a Pushgateway has no query")
         path = "/".join(["", "metrics", *[part for name, value in group.items() for part in _in_path(name, value)]])
-        self._target = _Group(endpoint.rstrip("/") + path if isinstance(endpoint, str) else endpoint, headers=headers, tls=tls)
-        self._target.replaces = bool(replace)
+        self._target = HTTPTarget(
+            endpoint.rstrip("/") + path if isinstance(endpoint, str) else endpoint, headers=headers, tls=tls
+        )
+        self._method = "PUT" if replace else "POST"
         self._deletes = bool(delete_on_shutdown)
         self._exposition = Exposition(partial(labels_of, reserved=frozenset(group)))
 
@@ -79,8 +80,9 @@ class PushgatewayExporter:
         points = sum([len(metric.points) for metric in snapshot.metrics])
         walk = self._exposition.walk(snapshot)
         body = "".join(in_slices(texts(walk, TEXT), looking_every=1)).encode() or b"\n"  # an empty push is one, too
+        request = Request(body, points, walk.left_out, walk.why)
         return self._target.deliver(
-            [Request(body, points, walk.left_out, walk.why)], timeout, {"Content-Type": TEXT.content_type}, RETRYABLE
+            [request], timeout, {"Content-Type": TEXT.content_type}, busy_or_broken, method=self._method
         )
 
     def shutdown(self) -> None:
@@ -98,16 +100,6 @@ class PushgatewayExporter:
             raise ExportError(f"{self._target.endpoint}: the group is not deleted: {problem!r}") from problem
         if not 200 <= answer.status < 300:
             raise ExportError(f"{self._target.endpoint}: the group is not deleted: {answer}")
-
-
-class _Group(HTTPTarget):
-    """A group in the gateway: delivering to it `replaces` what it has, where POST would add to it."""
-
-    replaces = True
-
-    def ask(self, method: str, body: bytes, headers: Mapping[str, str], deadline: float, path: str | None = None) -> Answer:
-        """Ask, by PUT where something is delivered that replaces the group."""
-        return super().ask("PUT" if self.replaces and method == "POST" else method, body, headers, deadline, path)
 
 
 def _checked(grouping: Mapping[str, str] | None) -> dict[str, str]:

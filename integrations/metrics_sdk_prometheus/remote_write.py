@@ -8,14 +8,13 @@ from functools import partial
 from typing import Any
 
 from metrics_sdk.errors import ConfigurationError, ExportError
-from metrics_sdk.http_target import TLS, HTTPTarget, Request
+from metrics_sdk.http_target import TLS, HTTPTarget, Request, busy_or_broken
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Refused, Snapshot
 
 from .exposition import ODD, Exposition, Walk
 from .families import RESOURCE
 from .labels import label_text
-from .retrying import RETRYABLE
 from .series import Name, SeriesLabels, Writer, metadata, series_labels
 
 _HEADERS = {
@@ -94,7 +93,7 @@ class RemoteWriteExporter:
         told: Told = {}
         requests = self._requests(snapshot._replace(resource=rest), told)
         try:
-            refused = self._target.deliver(requests, timeout, _HEADERS, RETRYABLE)
+            refused = self._target.deliver(requests, timeout, _HEADERS, busy_or_broken)
         except ExportError as error:
             if error.settled:  # some have arrived; those that had before are still to be marked when they are gone
                 self._told = {**self._told, **told}

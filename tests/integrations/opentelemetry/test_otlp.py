@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.json_format import MessageToDict
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from metrics_sdk_opentelemetry import OTLPExporter
 from metrics_sdk_opentelemetry.otlp_requests import Encoder
@@ -217,6 +217,8 @@ buckets = st.dictionaries(st.integers(-400, 400), st.integers(1, 2**40), max_siz
 
 @settings(max_examples=int(os.environ.get("METRICS_SDK_EXAMPLES", "200")), deadline=None)
 @given(buckets, buckets, st.integers(-10, 20), st.integers(0, 2**50), numbers.map(float), st.one_of(st.none(), st.floats()))
+@example(((0, 127), (1, 128), (2, 255), (3, 256)), (), 0, 0, math.inf, -math.inf)
+@example((), ((-5, 128), (5, 1)), 0, 1, math.nan, math.nan)
 def test_exponential_histograms_are_read_as_they_were(
     positive: Any, negative: Any, scale: int, zeros: int, total: float, extreme: float | None
 ) -> None:
@@ -289,6 +291,11 @@ def test_one_bad_point_never_costs_another(receiver: Receiver, odd: Point) -> No
     assert 1 <= len([point for point in points_of(receiver.asked, "h") if point.bucket_counts == [1]])
     assert 1 == len(points_of(receiver.asked, "after"))
     assert refused is None or (1 <= refused.points <= 2 and "cannot be encoded" in refused.why)
+
+
+def test_a_histogram_whose_buckets_lie_too_far_apart_is_left_out_and_takes_no_memory() -> None:
+    far = ExponentialBuckets(2, 1.0, 1, 1, 0, 0, ((0, 1), (10**12, 1)), ())
+    assert ([], 1) == encoded(Metric("m", "histogram", "", "", None, (Point((), far, START, START),)))
 
 
 def test_a_snapshot_goes_in_requests_of_limited_size_in_order_and_what_is_too_large_alone_is_refused(
@@ -449,7 +456,9 @@ def test_a_partial_success_is_counted_logged_and_never_tried_again(
     sdk.shutdown()
 
 
-@pytest.mark.parametrize("body", [b"\xff\xff", b"{}", b"\x0a\x02\x08", response(0, ""), b"", response(2**63 - 1, "x")[:5]])
+@pytest.mark.parametrize(
+    "body", [b"\xff\xff", b"{}", b"\x0a\x02\x08", response(0, ""), b"", response(2**63 - 1, "x")[:5], response(-1, "")]
+)
 def test_an_answer_that_cannot_be_read_is_a_full_success(receiver: Receiver, body: bytes) -> None:
     receiver.otherwise = reply(200, body)
     exporting = exporter(receiver)
