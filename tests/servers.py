@@ -13,10 +13,9 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -50,11 +49,6 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         return int(probe.getsockname()[1])
 
 
-def get(url: str) -> str:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return str(answer.read().decode())
-
-
 def until(find: Callable[[], T], what: str, seconds: float = 60) -> T:
     """Return what `find` finds, once that is something; an error of the network is nothing."""
     deadline, pause = time.monotonic() + seconds, threading.Event()
@@ -63,54 +57,74 @@ def until(find: Callable[[], T], what: str, seconds: float = 60) -> T:
             found = find()
             if found:
                 return found
-        except (OSError, urllib.error.URLError):
+        except OSError:
             pass
-        pause.wait(0.1)
+        pause.wait(0.05)
     raise AssertionError(f"{what} within {seconds} s")
 
 
-@contextlib.contextmanager
-def serving(command: list[str], ready: str, folder: Path) -> Iterator[None]:
-    """Run a server until the block ends; it is ready when the URL `ready` answers."""
-    with (folder / "server.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=folder)
-    try:
-        until(lambda: process.poll() is not None or get(ready) is not None, f"{command[0]} answers")
-        assert process.poll() is None, (folder / "server.log").read_text()
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
+class Servers:
+    """Real servers: starts them on free ports of 127.0.0.1, asks them, and ends them."""
 
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._running = contextlib.ExitStack()
 
-@contextlib.contextmanager
-def victoria_metrics(folder: Path) -> Iterator[VictoriaMetrics]:
-    """Run a VictoriaMetrics."""
-    port = free_port()
-    command = [
-        program("victoria-metrics"), f"-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={folder / 'data'}",
-        "-search.latencyOffset=0s", "-search.disableCache", "-loggerLevel=ERROR",
-    ]  # fmt: skip
-    with serving(command, f"http://127.0.0.1:{port}/health", folder):
-        yield VictoriaMetrics(f"http://127.0.0.1:{port}")
+    def get(self, url: str, accept: str = "*/*") -> str:
+        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
+            return str(answer.read().decode())
 
+    def start(self, program: str, *flags: str) -> str:
+        """Run a program that has `{port}` in one of its flags, until the test ends; return its URL."""
+        port = free_port()
+        log = self._running.enter_context((self.folder / f"{Path(program).name}.txt").open("w"))
+        command = [program, *[flag.replace("{port}", str(port)) for flag in flags]]
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
+        self._running.callback(process.wait, 20)
+        self._running.callback(process.terminate)
+        return f"http://127.0.0.1:{port}"
 
-class VictoriaMetrics:
-    """A server that takes OTLP and remote write, and answers PromQL."""
+    def prometheus(self, *flags: str, target: str = "", interval: str = "1s") -> str:
+        """Run a Prometheus that scrapes the URL `target` as the job "demo", if there is one; return its URL."""
+        config: dict[str, Any] = {"global": {"scrape_interval": interval, "scrape_timeout": interval}}
+        if target:
+            scraped = {"targets": [urllib.parse.urlsplit(target).netloc]}
+            config["scrape_configs"] = [{"job_name": "demo", "static_configs": [scraped]}]
+        (self.folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+        return self.start(
+            program("prometheus"), f"--config.file={self.folder / 'prometheus.yml'}",
+            f"--storage.tsdb.path={self.folder}/data-{{port}}", "--web.listen-address=127.0.0.1:{port}", "--log.level=warn", *flags,
+        )  # fmt: skip
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def victoria_metrics(self) -> str:
+        """Run a VictoriaMetrics; return its URL."""
+        url = self.start(
+            program("victoria-metrics"), "-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={self.folder}/victoria-{{port}}",
+            "-search.latencyOffset=0s", "-search.disableCache", "-loggerLevel=ERROR",
+        )  # fmt: skip
+        until(lambda: self.get(f"{url}/health"), "VictoriaMetrics is ready")
+        return url
 
-    def query(self, expression: str, time: float | None = None) -> list[dict[str, Any]]:
-        """Return the series that an expression finds now, or at a time, with labels and value."""
-        get(f"{self.url}/internal/force_flush")
-        asked = {"query": expression} | ({} if time is None else {"time": f"{time:.3f}"})
-        answer = json.loads(get(f"{self.url}/api/v1/query?{urllib.parse.urlencode(asked)}"))
+    def pushgateway(self) -> str:
+        """Run a Pushgateway; return its URL."""
+        flags = ("--web.listen-address=127.0.0.1:{port}", "--persistence.file=")
+        url = self.start(program("prometheus-pushgateway"), *flags)
+        until(lambda: self.get(f"{url}/-/ready"), "the gateway is ready")
+        return url
+
+    def query(self, url: str, expression: str, **options: Any) -> list[dict[str, Any]]:
+        """Return the result of an instant query in PromQL."""
+        asked = urllib.parse.urlencode({"query": expression, **options})
+        answer = json.loads(self.get(f"{url}/api/v1/query?{asked}"))
         assert answer["status"] == "success", answer
         return list(answer["data"]["result"])
 
-    def exported(self, match: str) -> list[dict[str, Any]]:
-        """Return every stored sample of the series that match."""
-        get(f"{self.url}/internal/force_flush")
-        lines = get(f"{self.url}/api/v1/export?{urllib.parse.urlencode({'match[]': match})}")
+    def stored(self, url: str, match: str) -> list[dict[str, Any]]:
+        """Return every sample that a VictoriaMetrics has of the series that match."""
+        self.get(f"{url}/internal/force_flush")
+        lines = self.get(f"{url}/api/v1/export?{urllib.parse.urlencode({'match[]': match})}")
         return [json.loads(line) for line in lines.splitlines()]
+
+    def close(self) -> None:
+        """End them."""
+        self._running.close()

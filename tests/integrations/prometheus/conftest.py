@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import re
-import shutil
 import socket
-import subprocess
-import threading
-import time
-import urllib.parse
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +12,7 @@ from typing import Any
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from metrics_sdk_prometheus import PrometheusEndpoint
+from servers import Servers, program
 
 from metrics_sdk.snapshot import Metric, Point, Snapshot
 
@@ -41,24 +33,9 @@ class Source:
         return Snapshot({}, 1.0, (Metric("up", "gauge", "", "", None, points if self.text else points[:1]),))
 
 
-def _tool(name: str) -> str:
-    """Return the path of a program that `make prometheus` gets.
-
-    A test that needs it is skipped where it is not there, or fails where METRICS_SDK_REQUIRE_PROMETHEUS or
-    METRICS_SDK_REQUIRE_SERVERS is set.
-    """
-    unpacked = Path(__file__).parents[3] / ".cache" / "prometheus" / "root" / "usr" / "bin"
-    found = shutil.which(name, path=f"{unpacked}{os.pathsep}{os.environ.get('PATH', '')}")
-    if found is None:
-        if os.environ.get("METRICS_SDK_REQUIRE_PROMETHEUS") or os.environ.get("METRICS_SDK_REQUIRE_SERVERS"):
-            pytest.fail(f"{name} is required here, and `make prometheus` did not get it")
-        pytest.skip(f"{name} is not there: `make prometheus` gets it")
-    return found
-
-
 @pytest.fixture
 def promtool() -> str:
-    return _tool("promtool")
+    return program("promtool")
 
 
 @pytest.fixture
@@ -103,76 +80,11 @@ def ask(endpoint: PrometheusEndpoint) -> Ask:
     return Ask(endpoint)
 
 
-class Servers:
-    """Real servers: starts them on free ports of 127.0.0.1, asks them, and ends them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._running = contextlib.ExitStack()
-
-    def get(self, url: str, accept: str = "*/*") -> str:
-        with urllib.request.urlopen(urllib.request.Request(url, headers={"Accept": accept}), timeout=10) as answer:
-            return str(answer.read().decode())
-
-    def until(self, condition: Callable[[], Any], what: str, seconds: float = 40.0) -> Any:
-        """Return what the condition gives as soon as it is true."""
-        deadline = time.monotonic() + seconds
-        pause = threading.Event()
-        while time.monotonic() < deadline:
-            try:
-                found = condition()
-            except OSError:
-                found = None
-            if found:
-                return found
-            pause.wait(0.1)
-        raise AssertionError(f"{what} within {seconds} s")
-
-    def start(self, program: str, *flags: str) -> str:
-        """Run a program that has `{port}` in one of its flags, until the test ends; return its URL."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        log = self._running.enter_context((self.folder / f"{Path(program).name}.txt").open("w"))
-        command = [program, *[flag.replace("{port}", str(port)) for flag in flags]]
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=self.folder)
-        self._running.callback(process.wait, 20)
-        self._running.callback(process.terminate)
-        return f"http://127.0.0.1:{port}"
-
-    def prometheus(self, *flags: str, target: str = "", interval: str = "1s") -> str:
-        """Run a Prometheus that scrapes the URL `target` as the job "demo", if there is one; return its URL."""
-        config: dict[str, Any] = {"global": {"scrape_interval": interval, "scrape_timeout": interval}}
-        if target:
-            scraped = {"targets": [urllib.parse.urlsplit(target).netloc]}
-            config["scrape_configs"] = [{"job_name": "demo", "static_configs": [scraped]}]
-        (self.folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
-        return self.start(
-            _tool("prometheus"), f"--config.file={self.folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={self.folder}/data-{{port}}", "--web.listen-address=127.0.0.1:{port}", "--log.level=warn", *flags,
-        )  # fmt: skip
-
-    def query(self, url: str, expression: str, **options: Any) -> list[dict[str, Any]]:
-        """Return the result of an instant query."""
-        asked = urllib.parse.urlencode({"query": expression, **options})
-        answer = json.loads(self.get(f"{url}/api/v1/query?{asked}"))
-        assert answer["status"] == "success", answer
-        return list(answer["data"]["result"])
-
-    def close(self) -> None:
-        self._running.close()
-
-
 @pytest.fixture
 def servers(tmp_path: Path) -> Iterator[Servers]:
     made = Servers(tmp_path)
     yield made
     made.close()
-
-
-@pytest.fixture
-def tool() -> Callable[[str], str]:
-    return _tool
 
 
 # ---- messages, as others read them: the fields are those of client_model's metrics.proto and of Prometheus's prompb ------------

@@ -205,11 +205,9 @@ def test_nothing_is_imported_by_the_first_push(run_python: Callable[..., str], r
 
 
 @pytest.fixture
-def gateway(servers: Any, tool: Callable[[str], str]) -> str:
+def gateway(servers: Any) -> str:
     """The URL of a running Pushgateway."""
-    url = servers.start(tool("prometheus-pushgateway"), "--web.listen-address=127.0.0.1:{port}", "--persistence.file=")
-    servers.until(lambda: servers.get(f"{url}/-/ready"), "the gateway is ready")
-    return str(url)
+    return str(servers.pushgateway())
 
 
 def shown(servers: Any, gateway: str) -> dict[str, list[tuple[dict[str, str], float]]]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from metrics_sdk_prometheus import PrometheusEndpoint
+from servers import until
 
 from metrics_sdk import Config, MetricsSDK
 from metrics_sdk.view import Aggregation, View
@@ -52,7 +53,7 @@ def test_quantiles_of_native_histograms_agree_with_our_percentiles(sdk: MetricsS
     assert {-4, 8} < set(schemas.values())
     with PrometheusEndpoint(sdk, port=0) as endpoint:
         url = servers.prometheus(*FLAGS, target=endpoint.url)
-        servers.until(lambda: servers.query(url, "histogram_count(latencies)"), "Prometheus has native histograms")
+        until(lambda: servers.query(url, "histogram_count(latencies)"), "Prometheus has native histograms")
         worst: dict[str, float] = {}
         for name in DISTRIBUTIONS:
             (count,) = servers.query(url, f"histogram_count({name})")
@@ -90,10 +91,10 @@ def test_counters_gauges_and_classic_histograms_are_the_same_as_by_text(sdk: Met
 
     with PrometheusEndpoint(sdk, port=0) as endpoint:
         by_text = servers.prometheus(target=endpoint.url)
-        expected = servers.until(lambda: stored(by_text), "Prometheus scraped the text")
+        expected = until(lambda: stored(by_text), "Prometheus scraped the text")
         servers.close()
         url = servers.prometheus(*FLAGS, target=endpoint.url)
-        found = servers.until(lambda: stored(url), "Prometheus scraped protobuf")
+        found = until(lambda: stored(url), "Prometheus scraped protobuf")
 
     def named(series: dict[tuple[tuple[str, str], ...], str]) -> dict[Any, str]:
         return {
@@ -138,7 +139,7 @@ def test_exemplars_of_counters_classic_and_native_histograms_arrive(sdk: Metrics
         expected = {("orders_total", 3.0)} | {
             (name, value) for name in ("given_bucket", "unbounded") for value in (0.5, 3.0, 7.0)
         }
-        servers.until(lambda: stored(url) == expected, "Prometheus stores the exemplars")
+        until(lambda: stored(url) == expected, "Prometheus stores the exemplars")
 
 
 def test_a_histogram_without_values_is_native_before_and_after_the_first(sdk: MetricsSDK, servers: Any) -> None:
@@ -154,7 +155,7 @@ def test_a_histogram_without_values_is_native_before_and_after_the_first(sdk: Me
     source = Source()
     with PrometheusEndpoint(source, port=0) as endpoint:
         url = servers.prometheus(*FLAGS, target=endpoint.url)
-        servers.until(lambda: servers.query(url, "histogram_count(h) == 0"), "Prometheus has a native histogram of nothing")
+        until(lambda: servers.query(url, "histogram_count(h) == 0"), "Prometheus has a native histogram of nothing")
         source.value = ExponentialBuckets(2, 3.0, 1.0, 2.0, 3, 0, ((-1, 1), (7, 1)), ())
-        servers.until(lambda: servers.query(url, "histogram_count(h) == 2"), "Prometheus has the values")
+        until(lambda: servers.query(url, "histogram_count(h) == 2"), "Prometheus has the values")
         assert [] == servers.query(url, "h_count") + servers.query(url, "h_bucket")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from metrics_sdk_prometheus import PrometheusEndpoint
+from servers import until
 
 from metrics_sdk import Config, MetricsSDK
 
@@ -29,7 +30,7 @@ def demo(tmp_path: Path, servers: Any) -> Iterator[str]:
     with (tmp_path / "demo.txt").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, cwd=tmp_path)
     try:
-        yield servers.until(
+        yield until(
             lambda: next((w for w in (tmp_path / "demo.txt").read_text().split() if w.endswith("/metrics")), None),
             "the demo tells its address",
         )
@@ -48,10 +49,8 @@ def prometheus(demo: str, servers: Any) -> str:
 def test_prometheus_scrapes_the_demo_and_finds_every_instrument_with_its_type_and_value(
     demo: str, prometheus: str, servers: Any
 ) -> None:
-    servers.until(lambda: [r for r in servers.query(prometheus, "up") if r["value"][1] == "1"], "Prometheus finds the demo up")
-    servers.until(
-        lambda: servers.query(prometheus, "rate(metrics_sdk_received_total[5s]) > 0"), "Prometheus sees values coming in"
-    )
+    until(lambda: [r for r in servers.query(prometheus, "up") if r["value"][1] == "1"], "Prometheus finds the demo up")
+    until(lambda: servers.query(prometheus, "rate(metrics_sdk_received_total[5s]) > 0"), "Prometheus sees values coming in")
     page = servers.get(demo, OPENMETRICS)  # which is what Prometheus asks for
     declared = {line.split()[2]: line.split()[3] for line in page.splitlines() if line.startswith("# TYPE ")}
     told = json.loads(servers.get(f"{prometheus}/api/v1/metadata"))["data"]
@@ -100,13 +99,13 @@ def test_prometheus_stores_the_exemplars_of_counters_and_of_buckets(servers: Any
     with PrometheusEndpoint(sdk, port=0) as endpoint:
         url = servers.prometheus("--enable-feature=exemplar-storage", target=endpoint.url)
         expected = {"total": 3.0, "1.0": 0.5, "4.0": 3.0, "+Inf": 7.0}
-        servers.until(lambda: stored(url) == expected, "Prometheus stores the exemplars")
+        until(lambda: stored(url) == expected, "Prometheus stores the exemplars")
     sdk.shutdown()
 
 
 @pytest.mark.slow
 def test_promtool_reports_nothing_about_the_demo(demo: str, promtool: str, servers: Any) -> None:
-    servers.until(lambda: "http_server_duration" in servers.get(demo), "the demo serves requests")
+    until(lambda: "http_server_duration" in servers.get(demo), "the demo serves requests")
     done = subprocess.run(
         [promtool, "check", "metrics"], input=servers.get(demo), text=True, capture_output=True, check=False, timeout=30
     )

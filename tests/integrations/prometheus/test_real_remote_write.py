@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 import urllib.parse
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from metrics_sdk_prometheus import RemoteWriteExporter
+from servers import until
 
 from metrics_sdk import Config, MetricsSDK
 from metrics_sdk.snapshot import ExponentialBuckets, Metric, Point, Snapshot
@@ -27,19 +27,14 @@ QUANTILES = (0.01, 0.25, 0.5, 0.9, 0.99)
 def prometheus(servers: Any) -> str:
     """The URL of a Prometheus that takes remote write, native histograms too."""
     url = servers.prometheus(*FEATURES)
-    servers.until(lambda: servers.get(f"{url}/-/ready"), "Prometheus is ready")
+    until(lambda: servers.get(f"{url}/-/ready"), "Prometheus is ready")
     return str(url)
 
 
 @pytest.fixture
-def victoria(servers: Any, tool: Callable[[str], str]) -> str:
+def victoria(servers: Any) -> str:
     """The URL of a VictoriaMetrics."""
-    url = servers.start(
-        tool("victoria-metrics"), "-httpListenAddr=127.0.0.1:{port}", f"-storageDataPath={servers.folder}/victoria",
-        "-search.latencyOffset=0s",
-    )  # fmt: skip
-    servers.until(lambda: servers.get(f"{url}/health"), "VictoriaMetrics is ready")
-    return str(url)
+    return str(servers.victoria_metrics())
 
 
 def recorded(exporter: RemoteWriteExporter) -> MetricsSDK:
@@ -162,7 +157,7 @@ def test_prometheus_refuses_what_is_too_old_for_good(servers: Any, prometheus: s
 def test_victoria_metrics_has_what_was_pushed(servers: Any, victoria: str) -> None:
     sdk = recorded(RemoteWriteExporter(f"{victoria}/api/v1/write"))
     servers.get(f"{victoria}/internal/force_flush")
-    servers.until(lambda: servers.query(victoria, "orders_total"), "VictoriaMetrics shows it")
+    until(lambda: servers.query(victoria, "orders_total"), "VictoriaMetrics shows it")
     compare(servers, victoria)
     (found,) = servers.query(victoria, "histogram_quantile(0.5, unbounded_seconds_bucket)")
     ours = sdk.query("unbounded").percentile(50)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import queue
 import shutil
 import signal
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from metrics_sdk_statsd import StatsDExporter
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from servers import CACHE, free_port, missing, until
 from statsd_grammar import Line, lines
 
 END = b"\0the end"
@@ -121,20 +120,6 @@ def exporter_to() -> Iterator[Callable[..., StatsDExporter]]:
         one.shutdown()
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while time.monotonic() < deadline:
-        try:
-            found = condition()
-        except OSError:
-            found = None
-        if found:
-            return found
-        pause.wait(0.02)
-    raise AssertionError(f"{what} within {seconds} s")
-
-
 class StatsDServer:
     """The reference server (npm's `statsd`), with a backend that writes down what a flush has as JSON."""
 
@@ -148,7 +133,7 @@ class StatsDServer:
     """
 
     def __init__(self, package: Path, folder: Path) -> None:
-        self.port, self._management = _free_port(socket.SOCK_DGRAM), _free_port(socket.SOCK_STREAM)
+        self.port, self._management = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
         self._told = folder / "told.json"
         (folder / "backend.js").write_text(self.BACKEND)
         config = {
@@ -203,29 +188,17 @@ class StatsDServer:
         self._log.close()
 
 
-def _free_port(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as made:
-        made.bind(("127.0.0.1", 0))
-        return int(made.getsockname()[1])
-
-
-def _missing(what: str) -> None:
-    if os.environ.get("METRICS_SDK_REQUIRE_SERVERS"):
-        pytest.fail(f"{what} is required here, and `make servers` did not get it")
-    pytest.skip(f"{what} is not there: `make servers` gets it")
-
-
 @pytest.fixture
 def statsd_server(tmp_path: Path) -> Iterator[StatsDServer]:
     """The real server, which `make servers` gets.
 
     A test that needs it is skipped where it is not there, or fails where METRICS_SDK_REQUIRE_SERVERS is set.
     """
-    package = Path(__file__).parents[3] / ".cache" / "statsd" / "node_modules" / "statsd"
+    package = CACHE / "statsd" / "node_modules" / "statsd"
     if not (package / "stats.js").exists():
-        _missing("the StatsD server")
+        missing("the StatsD server")
     if shutil.which("node") is None:
-        _missing("node")
+        missing("node")
     made = StatsDServer(package, tmp_path)
     try:
         until(lambda: made.ask("counters"), "the server is up")
