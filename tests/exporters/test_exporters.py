@@ -34,9 +34,10 @@ def test_json_lines_are_one_object_a_series_and_read_back_what_was_recorded(sdk:
     exporter = JsonLinesExporter(tmp_path / "metrics.jsonl")
     exporter.export(sdk.snapshot(), 1.0)
     found = {line["name"]: line for line in lines(exporter.path)}
+    assert "shop" == found["c"]["resource"]["service.name"]
     assert {
         "time": 1000.0, "start_time": 1000.0, "name": "c", "kind": "counter", "unit": "{request}", "temporality": "cumulative",
-        "attributes": {"route": 'a"\n\u2028?'}, "resource": {"service.name": "shop"}, "value": 2,
+        "attributes": {"route": 'a"\n\u2028?'}, "resource": dict(sdk.resource()), "value": 2,
     } == found["c"]  # fmt: skip
     assert ([1.0, 2.0], [0, 1, 0], 1, 1.5) == tuple(found["h"][key] for key in ("boundaries", "bucket_counts", "count", "sum"))
     assert 1 == found["e"]["negative"][0][1]
