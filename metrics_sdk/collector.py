@@ -54,11 +54,13 @@ class Collector:
         self._cardinality_limit = cardinality_limit
         self._slots: dict[Table, int] = {}  # which tap of the series of a table is this reader's
         self._begin()
+        self._joined = self.since
 
     def _begin(self) -> None:
         self.since = self.collected_at = self._clock.time()
         self._held: dict[Series, list[Aggregate]] = {}  # deltas that were cut and not acknowledged
-        self._ahead: dict[Series, float] = {}  # until when series are told that have arrived where others have not
+        # Until when those are told that have arrived where others have not; by attributes, since series may expire meanwhile.
+        self._ahead: dict[tuple[Table, object], float] = {}
         # Observed totals, by attributes, as they were acknowledged; what others were told of before is not told again.
         self._told: dict[Table, dict[object, Any]] = {}
         for table in self._streams.tables(self.reader):
@@ -67,9 +69,13 @@ class Collector:
         self._sent: Sent | None = None
 
     def forked(self) -> None:
-        """Begin anew in a forked child: what the parent has not delivered is the parent's to deliver."""
+        """Begin anew in a forked child: what the parent has not delivered is the parent's to deliver.
+
+        Its series begin anew as well, with nothing in them of a reader before.
+        """
         self.lock = threading.RLock()
         self._begin()
+        self._joined = -math.inf
 
     # ---- wishes, see `view.Wishes` ------------------------------------------------------------------------------
 
@@ -133,12 +139,12 @@ class Collector:
         self._sent = None
         return True
 
-    def _has_arrived(self, parts: list[tuple[Series, int]], until: float | None) -> None:
+    def _has_arrived(self, table: Table, parts: list[tuple[Series, int]], until: float | None) -> None:
         """Let go of what was told of series with the same attributes; `until`: others have not arrived yet."""
         for series, count in parts:
             del self._held[series][:count]
         if until is not None:
-            self._ahead[parts[0][0]] = until
+            self._ahead[table, identity(parts[0][0].attributes)] = until
 
     def _total_has_arrived(self, table: Table, series: Series, total: Any, until: float | None) -> None:
         told = self._told.setdefault(table, {})
@@ -148,12 +154,13 @@ class Collector:
         while len(told) > 2 * table.stream.limit:
             told.pop(next(iter(told)))
         if until is not None:
-            self._ahead[series] = until
+            self._ahead[table, key] = until
 
     def begin(self) -> None:
         """Take note of what there is already: it is not part of the first deltas."""
         with self.lock:
             self._begin()
+            self._joined = self.since
             for table in self._streams.tables(self.reader):
                 if self._is_cut(table):
                     self._cut(table)
@@ -175,7 +182,7 @@ class Collector:
         if slot is None:
             slot = self._slots[table] = self._streams.slot_for(table, self)
             for series in list(table.series.values()):  # what was left of a reader that had the slot before
-                if table.created < self.since:
+                if table.created < self._joined:
                     exclusively(series.lock, partial(series.cut, slot, {}), 1.0)
         return slot
 
@@ -203,7 +210,6 @@ class Collector:
         """Let go of a series that it holds nothing of; call it with its lock held."""
         if not self.holds(series):
             self._held.pop(series, None)
-            self._ahead.pop(series, None)
 
     # ---- deltas -------------------------------------------------------------------------------------------------
 
@@ -223,13 +229,13 @@ class Collector:
             if parts:
                 merged = parts[0] if len(parts) == 1 else gathered(table.empty, parts)
                 value = value_of(merged, table.stream.extremes)
-                since = self._told_until(told[0][0])
+                since = self._told_until(table, alike[0])
                 points.append(Point(alike[0].attributes, value, since, now, exemplars_of(alike, since)))
-                sent.points.append(partial(self._has_arrived, told))
+                sent.points.append(partial(self._has_arrived, table, told))
         return points
 
-    def _told_until(self, series: Series) -> float:
-        return self._ahead.get(series, self.since) if self._ahead else self.since
+    def _told_until(self, table: Table, series: Series) -> float:
+        return self._ahead.get((table, identity(series.attributes)), self.since) if self._ahead else self.since
 
     def _held_of(self, series: Series) -> list[Aggregate]:
         """Return what is held of a series."""
@@ -249,7 +255,7 @@ class Collector:
             before = told.get(identity(series.attributes), 0)
             if table.kind.monotonic and total < before:
                 before = 0  # what is observed has begun anew
-            since = self._told_until(series)
+            since = self._told_until(table, series)
             points.append(Point(series.attributes, total - before, since, now, exemplars_of([series], since)))
             sent.points.append(partial(self._total_has_arrived, table, series, total))
         return points

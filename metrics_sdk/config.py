@@ -15,6 +15,8 @@ from metrics_sdk.temporality import Preference, by_kind
 from metrics_sdk.tracing import ExemplarFilter
 from metrics_sdk.view import View
 
+_COROUTINE = 0x80 | 0x200  # flags of the code of coroutines and asynchronous generators; `inspect` takes 10 ms to import
+
 
 def _refuse(self: object, name: str, value: object = None) -> None:
     raise AttributeError(f"a {type(self).__name__} cannot be changed: make another one to set {name}")
@@ -68,6 +70,10 @@ class Export:
                 f"an exporter needs the method export(snapshot, timeout) or export_windows(windows, timeout), "
                 f"{exporter!r} has neither"
             )
+        for method in ("export", "export_windows", "shutdown"):
+            code = getattr(getattr(exporter, method, None), "__code__", None)
+            if code is not None and code.co_flags & _COROUTINE:
+                raise ConfigurationError(f"{method} of {exporter!r} must not be a coroutine: nobody would await it")
         if not callable(getattr(exporter, "shutdown", None)):
             raise ConfigurationError(f"an exporter needs the method shutdown(), {exporter!r} has none")
         interval_seconds = _wanted(interval_seconds, exporter, "interval_seconds", 60.0)
@@ -102,13 +108,20 @@ def _wanted(given: Any, exporter: object, name: str, otherwise: Any) -> Any:
 
 
 def check_temporality(temporality: Preference, exporter: object) -> None:
-    """Raise ConfigurationError for a temporality that is none, or that the exporter cannot carry sums and histograms in."""
-    carried = getattr(exporter, "temporalities", ("cumulative", "delta"))
+    """Raise ConfigurationError for a temporality that is none, or that the exporter cannot carry.
+
+    One that carries one temporality alone has no way to tell which it is: an up-down counter is a total to it, as gauges are.
+    """
     chosen = by_kind(temporality)
-    for kind in ("counter", "histogram", "observable_counter"):
-        if chosen[kind] not in carried:
+    carried = getattr(exporter, "temporalities", ("cumulative", "delta"))
+    if len(carried) != 1:
+        return
+    only = carried[0]
+    for kind, one in chosen.items():
+        fits = "cumulative" if "up_down" in kind else one if "gauge" in kind and only == "delta" else only
+        if one != fits:
             raise ConfigurationError(
-                f"{type(exporter).__name__} cannot carry a {kind} as {chosen[kind]}, only as {' or '.join(carried)}: "
+                f"{type(exporter).__name__} cannot carry {kind}s as {one}, only as {fits}: "
                 f"temporality={temporality!r} does not fit"
             )
 
@@ -260,8 +273,11 @@ class Config:
         if health_report_interval_seconds is not None:
             check_seconds("Config.health_report_interval_seconds", health_report_interval_seconds)
         check_seconds("Config.shutdown_timeout_seconds", shutdown_timeout_seconds)
-        for one in exporters:
-            check_width(one.exporter if isinstance(one, Export) else one, resolutions)
+        carriers = [one.exporter if isinstance(one, Export) else one for one in exporters]
+        for one in carriers:
+            check_width(one, resolutions)
+            if sum([other is one for other in carriers]) > 1:
+                raise ConfigurationError(f"{one!r} is there twice: one exporter serves one worker of one SDK")
         vars(self).update(
             exporters=tuple([one if isinstance(one, Export) else Export(one) for one in exporters]),
             resource=MappingProxyType(dict(resource)),

@@ -3,110 +3,30 @@
 from __future__ import annotations
 
 import _thread
+import math
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from itertools import count
 from time import monotonic as _monotonic
-from typing import Any, Protocol
+from typing import Any
 
 from metrics_sdk.alarm import Alarm, Latch
 from metrics_sdk.clock import Clock
-from metrics_sdk.collector import Collector
 from metrics_sdk.config import Export
 from metrics_sdk.core.exclusion import exclusively, result_exclusively
 from metrics_sdk.errors import ExportError
+from metrics_sdk.export_jobs import Job
 from metrics_sdk.faults import Faults
 from metrics_sdk.health import ExporterHealth
-from metrics_sdk.snapshot import Exporter, Refused, Snapshot
+from metrics_sdk.snapshot import Refused
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
 LONGEST_RETRY_AFTER_SECONDS = 3600.0  # the other side may ask for more; it could be a mistake for all that anybody knows
+_LEAST_SECONDS = 0.1  # what an exporter gets that is asked when there is no time left
 BREAK_AFTER = 3  # failures in a row after which the circuit counts as open
-
-
-class Content(Protocol):
-    """What is exported."""
-
-    def send(self, exporter: Any, timeout: float) -> Refused | None:
-        """Hand it to the exporter, and return what that returns; what it raises is raised."""
-
-    def settle(self, points: int | None = None) -> bool:
-        """So many points at its front are not to be told again, None is all; tell whether it is all."""
-
-
-class Cumulative:
-    """A snapshot, for an exporter that takes snapshots."""
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.snapshot = snapshot
-
-    def send(self, exporter: Exporter, timeout: float) -> Refused | None:
-        """Export it."""
-        return exporter.export(self.snapshot, timeout)
-
-    def settle(self, points: int | None = None) -> bool:
-        """The next one contains it all the same; tell whether that is all of this one."""
-        return points is None or points >= sum([len(metric.points) for metric in self.snapshot.metrics])
-
-
-class Deltas:
-    """What has come since the last export that succeeded, of an exporter with a reader of its own.
-
-    Read when it is sent, with all that was not acknowledged until then: so a job more or less makes no difference.
-    """
-
-    def __init__(self, collector: Collector, snapshot: Callable[[], Snapshot]) -> None:
-        """`snapshot`: collects, with the collector's lock held."""
-        self._collector = collector
-        self._snapshot = snapshot
-
-    def send(self, exporter: Exporter, timeout: float) -> Refused | None:
-        """Export it."""
-        with self._collector.lock:
-            snapshot = self._snapshot()
-        return exporter.export(snapshot, timeout)
-
-    def settle(self, points: int | None = None) -> bool:
-        """They are gone."""
-        with self._collector.lock:
-            return self._collector.acknowledge(points)
-
-
-class Job:
-    """Something to export, and who waits for it.
-
-    `merged` is the number of values in it; an `urgent` one does not wait for a back-off to end. The one that has a time that it
-    is `last_until`, by the monotonic clock, is tried once more if it fails, if there is time for that, and ends the worker.
-    """
-
-    def __init__(self, content: Content, merged: int, urgent: bool = False, last_until: float | None = None) -> None:
-        self.content = content
-        self.merged = merged
-        self.urgent = urgent
-        self.last_until = last_until
-        self.number = self.attempts = 0
-        self.over = False  # it was exported, or there is nothing left of it to export
-        self.done = Latch()  # open once this snapshot, or a newer one, was exported
-        self._acknowledged = self._failed = False
-        self._waiting = [self.done] if urgent else []
-
-    def supersede(self, older: Job) -> None:
-        """Take the place of `older`: who waits for that one waits for this one now."""
-        self.urgent = self.urgent or older.urgent
-        self._waiting += [latch for latch in older._waiting if not latch.abandoned]
-        if self._acknowledged:  # just now, before it could know of them
-            self.acknowledge(self._failed)
-
-    def acknowledge(self, failed: bool = False) -> None:
-        """Tell everybody who waits that it has arrived, or that it never will."""
-        self._failed = failed
-        self._acknowledged = True
-        for latch in list(self._waiting):
-            latch.failed = failed
-            latch.open()
 
 
 class ExportWorker:
@@ -119,6 +39,8 @@ class ExportWorker:
     """
 
     def __init__(self, export: Export, clock: Clock, faults: Faults, jitter: Callable[[], float] | None = None) -> None:
+        import logging  # 3 ms, for `Faults`: by when it is needed it may be the interpreter's exit  # noqa: F401
+
         self.export = export
         self._clock = clock
         self._faults = faults
@@ -128,7 +50,8 @@ class ExportWorker:
     def reset(self) -> None:
         """Begin anew: at the start, and in a forked child, which has no worker thread and owes nothing."""
         self._jobs: deque[Job] = deque()  # a job stays in it until it is exported: nothing is lost if the thread is interrupted
-        self._numbers = count(1)
+        self._exported = 0  # the number of the newest job that was exported
+        self._queueing: Any = threading.RLock()
         self._alarm = Alarm()
         self._starting = threading.RLock()
         self._inline: Any = threading.RLock()
@@ -170,25 +93,39 @@ class ExportWorker:
     def submit(self, job: Job) -> Latch:
         """Hand over a snapshot; the latch of an urgent one opens once it, or a newer one, was exported."""
         if self._ending:
+            job.acknowledge(failed=True)
             return job.done
         self._ending = job.last_until is not None
-        job.number = next(self._numbers)
-        self._jobs.append(job)
-        while len(self._jobs) > self.export.queue_size:
-            job.supersede(self._jobs.popleft())
-            self._superseded += 1
+        if not exclusively(self._queueing, partial(self._queue, job), 1.0):
+            self._jobs.append(job)  # inside of a handler that interrupted this very thread: the order matters less
         self._alarm.ring()
         return job.done
 
-    def run_inline(self, job: Job) -> bool:
+    def _queue(self, job: Job) -> None:
+        """Put a job in its place: by its number, which was drawn before its content was made, by threads that then raced."""
+        jobs = self._jobs
+        if job.number <= self._exported:
+            job.acknowledge()
+            return
+        at = len(jobs)
+        while at and jobs[at - 1].number > job.number:
+            at -= 1
+        jobs.insert(at, job)
+        while len(jobs) > self.export.queue_size:
+            jobs[1].supersede(jobs.popleft())
+            self._superseded += 1
+
+    def run_inline(self, job: Job, deadline: float = math.inf) -> bool:
         """Export in the calling thread, for an SDK that may not start any; False as well if the exporter is at it already.
 
-        One at a time, or two would tell the same deltas. Nobody who records waits for this lock.
+        One at a time, or two would tell the same deltas. Nobody who records waits for this lock. `deadline`: of the monotonic
+        clock; the exporter gets no more time than there is until then, but a little.
         """
         if self._quiet_until > self._clock.monotonic() and job.last_until is None:
             return False
-        work = partial(self._attempt, job)
-        return result_exclusively(self._inline, work, self.export.timeout_seconds, otherwise=False)
+        timeout = min(self.export.timeout_seconds, max(_LEAST_SECONDS, deadline - _monotonic()))
+        work = partial(self._attempt, job, timeout)
+        return result_exclusively(self._inline, work, timeout, otherwise=False)
 
     def join(self, timeout: float) -> bool:
         """Wait for the worker to end after its last job; where it has no thread, end it here."""
@@ -241,7 +178,10 @@ class ExportWorker:
             else:
                 self._alarm.sleep(wait)
             return
-        self._attempt(job)
+        timeout = self.export.timeout_seconds
+        if job.last_until is not None:
+            timeout = min(timeout, max(_LEAST_SECONDS, job.last_until - _monotonic()))
+        self._attempt(job, timeout)
         for one in list(jobs):
             if one.number <= job.number:  # newer ones have come in the meantime
                 one.urgent = False
@@ -258,18 +198,19 @@ class ExportWorker:
         except ValueError:
             pass  # a newer one has just taken its place
 
-    def _attempt(self, job: Job) -> bool:
+    def _attempt(self, job: Job, timeout: float) -> bool:
         job.attempts += 1
         started = self._busy_since = self._clock.monotonic()
         self._overran = False
         try:
-            refused = job.content.send(self.export.exporter, self.export.timeout_seconds)
+            refused = job.content.send(self.export.exporter, timeout)
         except BaseException as error:  # SystemExit and the like included: they are the exporter's, not the process's
             self._failed(error)
             if isinstance(error, ExportError):
-                self._refused += error.refused
-                if error.settled and job.content.settle(error.settled):
-                    job.over = True
+                job.over = bool(error.settled) and job.content.settle(error.settled)
+                if job.over or job.content.settles_in_part:  # else they come again, and may be refused again
+                    self._refused += error.refused
+                if job.over:
                     job.acknowledge(failed=True)
             return False
         finally:
@@ -277,16 +218,22 @@ class ExportWorker:
             self._busy_since = None
         self._exports += 1
         self._acknowledged = job.merged
+        self._exported = max(self._exported, job.number)
+        if self._failures_in_a_row:
+            what = f"exporter {self.export.name} works again, after {self._failures_in_a_row} failures in a row"
+            self._faults.tell(f"recovered:{self.export.name}", what)
         self._failures_in_a_row = 0
         self._retry_at = 0.0
         job.content.settle()
         job.over = True
         job.acknowledge()
-        if isinstance(refused, Refused):  # of exporters of one's own, anything may come
+        if isinstance(refused, Refused) and refused.points > 0:  # of exporters of one's own, anything may come
             self._refused += refused.points
             self._last_error = refused.why
             what = f"{refused.points} points of exporter {self.export.name} were refused: {refused.why}"
             self._faults.report(f"refused:{self.export.name}", what)
+        elif isinstance(refused, Refused):
+            self._faults.tell(f"told:{self.export.name}", f"exporter {self.export.name} is told: {refused.why}")
         return True
 
     def _failed(self, error: BaseException) -> None:
@@ -344,6 +291,4 @@ class ExportWorker:
 
 
 def _chance() -> float:
-    import random  # 5 ms, and not before something has failed
-
-    return random.random()
+    return int.from_bytes(os.urandom(4)) / 2**32  # `random` takes 5 ms to import, and it may be the interpreter's exit

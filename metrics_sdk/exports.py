@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -13,7 +14,8 @@ from metrics_sdk.collector import Collector
 from metrics_sdk.config import Config, Export, check_width, takes_windows
 from metrics_sdk.core.table import Table
 from metrics_sdk.errors import ConfigurationError
-from metrics_sdk.exporting import Content, Cumulative, Deltas, ExportWorker, Job
+from metrics_sdk.export_jobs import Collected, Content, Cumulative, Job
+from metrics_sdk.exporting import ExportWorker
 from metrics_sdk.faults import Faults
 from metrics_sdk.feeds import Feed
 from metrics_sdk.health import ExporterHealth
@@ -69,6 +71,7 @@ class Exports:
 
     def _begin(self) -> None:
         self._due: dict[ExportWorker, float] = {}
+        self._numbers = itertools.count(1)
         self._merged_closed = 0  # how many values are in windows that have closed
 
     def forked(self) -> None:
@@ -158,16 +161,18 @@ class Exports:
             if feed is not None:
                 if feed.is_due():
                     worker.start()
-                    worker.submit(Job(feed.delivery(with_open=False), self._merged_closed))
+                    number = next(self._numbers)
+                    worker.submit(Job(feed.delivery(with_open=False), self._merged_closed, number=number))
             elif now >= self._due.setdefault(worker, now + worker.export.interval_seconds):
                 due.append(worker)
                 self._due[worker] = now + worker.export.interval_seconds  # ticks that were missed are skipped
         if due:
+            number = next(self._numbers)
             merged = self._home.merged()
             snapshot = self._snapshot(due)
             for worker in due:
                 worker.start()
-                worker.submit(Job(self._content(worker, snapshot), merged))
+                worker.submit(Job(self._content(worker, snapshot), merged, number=number))
         for worker in self.workers:
             worker.check()
 
@@ -176,18 +181,19 @@ class Exports:
         if not self.workers:
             return True
         background = self._home.config.background
+        number = next(self._numbers)
         merged = self._home.merged()  # before what is exported is read: no more is acknowledged than was exported
         workers = [worker for worker in self.workers if not isinstance(worker.export.exporter, Subscription)]
         last_until = deadline if last else None
-        self._hand_over(last_until)
+        self._hand_over(number, last_until)
         snapshot = self._snapshot(workers)
-        jobs = [self._job(worker, merged, snapshot, last_until) for worker in workers]
+        jobs = [self._job(worker, number, merged, snapshot, last_until) for worker in workers]
         if not background:
-            return all([worker.run_inline(job) for worker, job in zip(workers, jobs, strict=True)])
+            return all([worker.run_inline(job, deadline) for worker, job in zip(workers, jobs, strict=True)])
         threaded = [worker for worker in workers if worker.start()]
         done = [worker.submit(job) for worker, job in zip(workers, jobs, strict=True) if worker in threaded]
         for worker, job in zip(workers, jobs, strict=True):
-            if worker not in threaded and not worker.run_inline(job):
+            if worker not in threaded and not worker.run_inline(job, deadline):
                 return False
         if self._home.is_own_thread():
             return False
@@ -196,21 +202,21 @@ class Exports:
             latch.abandoned = True
         return all(acknowledged)
 
-    def _hand_over(self, last_until: float | None) -> None:
+    def _hand_over(self, number: int, last_until: float | None) -> None:
         for worker in self.workers:
             if isinstance(worker.export.exporter, Subscription) and worker in self.feeds:
-                job = self._job(worker, 0, None, last_until)
+                job = self._job(worker, number, 0, None, last_until)
                 if not self._home.config.background or not worker.start():
                     worker.run_inline(job)
                 else:
                     worker.submit(job)
 
-    def _job(self, worker: ExportWorker, merged: int, snapshot: Snapshot | None, last_until: float | None) -> Job:
+    def _job(self, worker: ExportWorker, number: int, merged: int, snapshot: Snapshot | None, last_until: float | None) -> Job:
         feed = self.feeds.get(worker)
         if feed is None:
-            return Job(self._content(worker, snapshot), merged, urgent=True, last_until=last_until)
+            return Job(self._content(worker, snapshot), merged, True, last_until, number)
         with_open = last_until is not None or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
-        return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, urgent=True, last_until=last_until)
+        return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, True, last_until, number)
 
     def _snapshot(self, workers: Iterable[ExportWorker]) -> Snapshot | None:
         """Return the one snapshot of totals that does for all of these, None if none of them takes it."""
@@ -220,7 +226,7 @@ class Exports:
     def _content(self, worker: ExportWorker, snapshot: Snapshot | None) -> Content:
         collector = self._collectors.get(worker)
         if collector is not None:
-            return Deltas(collector, partial(self._home.frozen, collector))
+            return Collected(collector, partial(self._home.frozen, collector))
         assert snapshot is not None
         return Cumulative(snapshot)
 
@@ -250,7 +256,7 @@ def _wish(export: Export, config: Config) -> Callable[[str], Aggregation | None]
 
 def _reads(export: Export) -> tuple[object, ...]:
     """Return what cannot change while running: how its reader reads."""
-    return (export.temporality, export.histogram_aggregation)
+    return (export.temporality, export.histogram_aggregation, export.queue_size)
 
 
 def distinct(exports: Sequence[Export]) -> list[Export]:

@@ -39,7 +39,7 @@ class Faults:
         import logging  # 3 ms, and not before something is wrong
 
         try:
-            cause = f": {type(error).__name__}: {error}" if error is not None else ""
+            cause = f": {type(error).__name__}: {' '.join(str(error).split())}" if error is not None else ""
             logging.getLogger(LOGGER).warning("%s%s%s", what, cause, more)
         except Exception as unloggable:  # an error whose text cannot be had, a handler that raises
             self._counts[f"logging:{type(unloggable).__name__}"] += 1

@@ -149,6 +149,8 @@ def _names(tables: list[Table]) -> dict[Table, str]:
 class Delivery:
     """The windows that one attempt to export carries."""
 
+    settles_in_part = False
+
     def __init__(self, feed: Feed, windows: list[Window], until: float, late: list[tuple[CoreAggregate, Window]]) -> None:
         """`late`: what came late to windows that were acknowledged before, each with what it was."""
         self._feed = feed

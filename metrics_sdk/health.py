@@ -22,8 +22,10 @@ class ExporterHealth(NamedTuple):
 
     `state`: "idle", "exporting", "hanging" (overran its timeout and has not returned), "backing_off", "open" (several failures
     in a row: the circuit is open, it is tried at growing intervals), "stopped".
-    `acknowledged` and `unacknowledged` are numbers of recorded values: together they are all that is merged.
-    `refused`: points that did not arrive and never will, since the other side refused them, or they cannot be encoded.
+    `acknowledged` and `unacknowledged` are numbers of recorded values: together they are all that is merged. Of those that are
+    acknowledged some may have been refused.
+    `refused`: points (series, those of the SDK itself included) that were not accepted, since the other side refused them, or
+    they cannot be encoded, each time that it happened. Totals are told again with the next snapshot; deltas are lost.
     `superseded`: snapshots let go unexported, since a newer one had come.
     """
 

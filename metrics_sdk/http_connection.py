@@ -40,19 +40,45 @@ class Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         """Open it."""
-        plain = socket.create_connection((self.host, self.port), timeout=max(0.001, self.deadline - _monotonic()))
-        self.sock: Any = _Socket(fileno=plain.detach())
+        self.sock: Any = _Socket(fileno=self._plain().detach())
         self.extend()
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._context is not None:
             self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
             self.extend()
 
+    def _plain(self) -> socket.socket:
+        """Return a socket that is connected to the first address that answers; the deadline is for all of them together."""
+        error: OSError = OSError(f"{self.host} has no address")
+        for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
+            left = self.deadline - _monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            try:
+                return socket.create_connection((str(address[0]), self.port), timeout=left)
+            except OSError as failed:
+                error = failed
+        raise error
+
     def extend(self) -> None:
         """Let the socket know of the deadline."""
         if self.sock is not None:
             self.sock.deadline = self.deadline
             self.sock.settimeout(max(0.001, self.deadline - _monotonic()))
+
+
+_inherited: list[Connection] = []
+
+
+def leave(connection: Connection) -> None:
+    """Let go of a connection of the parent's, in a forked child: of our descriptor, and of nothing else.
+
+    It is not closed, and never collected: a thread of the parent's may have been reading an answer, whose buffer has a lock
+    that nobody here would release.
+    """
+    _inherited.append(connection)
+    if connection.sock is not None:
+        os.close(connection.sock.detach())
 
 
 class _Deadline:
@@ -94,6 +120,8 @@ def tls_context(tls: TLS | None) -> ssl.SSLContext:
         pass
 
     chosen = TLS() if tls is None else tls
+    if not isinstance(chosen, TLS) or (chosen.key_file is not None and chosen.certificate_file is None):
+        raise ConfigurationError(f"tls must be a TLS, with a certificate_file where it has a key_file, not {tls!r}")
     try:
         context = ssl.create_default_context(cafile=chosen.ca_file)
         if chosen.certificate_file is not None:

@@ -12,20 +12,23 @@ import os
 import re
 import time
 from base64 import b64encode
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from metrics_sdk.errors import ConfigurationError, ExportError
 from metrics_sdk.http_connection import TLS as TLS  # part of what exporters need, as the rest of this module
-from metrics_sdk.http_connection import Connection, is_readable, tls_context
+from metrics_sdk.http_connection import Connection, is_readable, leave, tls_context
 from metrics_sdk.snapshot import Refused
 from metrics_sdk.version import __version__
 
 #: What is read of an answer at most. OTLP specification, "OTLP/HTTP Response".
 MAX_ANSWER_BYTES = 4 << 20
 
-_SHOWN_OF_ANSWER = 200  # characters
+#: What an OTLP receiver has to take at most, and others do by default. "OTLP/HTTP Request".
+LARGEST_REQUEST_BYTES = 64 << 20
+
+_SHOWN = 200  # characters of what the other side says
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110, section 5.6.2
 _FIELD = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 _OURS = ("content-length", "transfer-encoding", "host", "connection")
@@ -42,9 +45,8 @@ class Answer(NamedTuple):
     body: bytes
 
     def __str__(self) -> str:
-        said = self.body[:_SHOWN_OF_ANSWER].decode("utf-8", "replace")
-        shown = "".join([one if one.isprintable() else " " for one in said]).strip()
-        return f"{self.status} {self.reason}{': ' if shown else ''}{shown}"
+        said = shown(self.body[:_SHOWN].decode("utf-8", "replace"))
+        return f"{self.status} {shown(self.reason)}{': ' if said else ''}{said}"
 
 
 class Request(NamedTuple):
@@ -65,11 +67,8 @@ class HTTPTarget:
 
     def __init__(self, endpoint: str, *, headers: Mapping[str, str] | None = None, tls: TLS | None = None) -> None:
         parts = _parts(endpoint)
-        self.headers = {"User-Agent": f"metrics_sdk-python/{__version__}", **_checked(headers)}
-        if parts.username is not None:
-            pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
-            self.headers.setdefault("Authorization", f"Basic {b64encode(pair.encode()).decode()}")
         assert parts.hostname is not None
+        self.headers = _joined({"User-Agent": f"metrics_sdk-python/{__version__}", **_authorization(parts)}, _checked(headers))
         self._host, self._port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
         self.path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self.endpoint = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
@@ -82,26 +81,33 @@ class HTTPTarget:
     def __repr__(self) -> str:
         return f"<{self.endpoint}>"
 
-    def ask(self, method: str, body: bytes, headers: Mapping[str, str], deadline: float, path: str | None = None) -> Answer:
+    def ask(self, method: str, body: bytes, headers: Mapping[str, str], deadline: float) -> Answer:
         """Send one request, and return the answer. Raises OSError or HTTPException if there was none before `deadline`.
 
-        `deadline` is of the monotonic clock, and holds for all of it, but the resolution of the host's name.
+        `deadline` is of the monotonic clock, and holds for all of it, but the resolution of the host's name. `headers` win over
+        the target's own.
         """
         connection = self._connected(deadline)
         try:
+            if connection.sock is None:
+                connection.connect()
             try:
-                connection.request(method, path or self.path, body, {**self.headers, **headers})
+                connection.request(method, self.path, body, _joined(self.headers, headers))
             except (BrokenPipeError, ConnectionResetError):
                 pass  # it may have answered before it had read everything, as with "too large"
             answer = connection.getresponse()
-            said = answer.read(MAX_ANSWER_BYTES + 1)
-            if len(said) > MAX_ANSWER_BYTES:
-                said = b""
-                connection.close()
-            return Answer(answer.status, answer.reason, answer.headers, said)
         except BaseException:
             connection.close()  # whatever is still on its way there belongs to nobody
             raise
+        try:
+            said = answer.read(MAX_ANSWER_BYTES + 1)
+        except (OSError, http.client.HTTPException):
+            said = b""  # its status says what became of the request, however its body ends
+            connection.close()
+        if len(said) > MAX_ANSWER_BYTES:
+            said = b""
+            connection.close()
+        return Answer(answer.status, answer.reason, answer.headers, said)
 
     def deliver(
         self,
@@ -122,7 +128,15 @@ class HTTPTarget:
         settled = lost = 0
         why = ""
         failed = False
-        for request in requests:
+        making = iter(requests)
+        while True:
+            try:
+                request = next(making, None)
+            except Exception as error:  # what was accepted before must not be told again
+                told = f"a request to {self.endpoint} cannot be made: {_said(error)}"
+                raise ExportError(told, settled=settled, refused=lost) from error
+            if request is None:
+                break
             if request.body:
                 try:
                     answer = self.ask(method, request.body, headers, deadline)
@@ -137,7 +151,7 @@ class HTTPTarget:
                     lost += request.points - request.unfit
                     why = f"{self.endpoint}: {answer}"
                 elif refused is not None and (part := refused(answer)) is not None:
-                    lost += part.points
+                    lost += min(part.points, request.points - request.unfit)
                     why = part.why
             lost += request.unfit
             why = why or request.why
@@ -147,8 +161,8 @@ class HTTPTarget:
         return Refused(lost, why) if lost or why else None
 
     def close(self) -> None:
-        """Close the connection, if there is one."""
-        if self._connection is not None:
+        """Close the connection, if there is one of this process."""
+        if self._connection is not None and self._pid == os.getpid():
             self._connection.close()
 
     def _connected(self, deadline: float) -> Connection:
@@ -156,7 +170,7 @@ class HTTPTarget:
         connection = self._connection
         if connection is None or self._pid != os.getpid():
             if connection is not None:
-                connection.close()  # our descriptor alone: the parent's goes on
+                leave(connection)
             self._pid = os.getpid()
             connection = self._connection = Connection(self._host, self._port, self._context)
         elif connection.sock is not None and is_readable(connection.sock):
@@ -182,10 +196,38 @@ def busy_or_broken(status: int) -> bool:
     return status == 429 or 500 <= status < 600
 
 
-def codes(*numbers: int) -> Callable[[int], bool]:
-    """Return whether a status is one of these, as a function."""
-    chosen: Collection[int] = frozenset(numbers)
-    return chosen.__contains__
+def shown(said: str) -> str:
+    """Return what the other side says as it may stand in a log: of limited length, and in one line."""
+    return "".join([one if one.isprintable() else " " for one in said[:_SHOWN]]).strip()
+
+
+def is_header(name: object, value: object) -> bool:
+    """Tell whether a header may be sent: RFC 9110, section 5; not those that say how long the request is, and to whom."""
+    if not isinstance(name, str) or not _TOKEN.match(name) or name.lower() in _OURS:
+        return False
+    return isinstance(value, str) and _FIELD.match(value) is not None
+
+
+def checked_size(max_request_bytes: object) -> int:
+    """Return how large a request may be at most. Raises ConfigurationError for what is no such number."""
+    if type(max_request_bytes) is not int or not 1024 <= max_request_bytes <= LARGEST_REQUEST_BYTES:
+        raise ConfigurationError(
+            f"max_request_bytes must be a whole number from 1024 to {LARGEST_REQUEST_BYTES}, not {max_request_bytes!r}"
+        )
+    return max_request_bytes
+
+
+def _joined(headers: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Return headers with `others` over them; case does not matter."""
+    kept = {name: value for name, value in headers.items() if name.lower() not in {other.lower() for other in others}}
+    return {**kept, **others}
+
+
+def _authorization(parts: SplitResult) -> dict[str, str]:
+    if parts.username is None:
+        return {}
+    pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
 
 def _parts(endpoint: object) -> SplitResult:
@@ -195,22 +237,23 @@ def _parts(endpoint: object) -> SplitResult:
         parts = urlsplit(endpoint)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.fragment or parts.port == 0:
             raise ValueError("not a URL of http or https")
+        parts.hostname.encode("idna")
         return parts
-    except ValueError as error:
-        raise ConfigurationError(f"an endpoint is a URL such as http://localhost:4318/v1/metrics, not this: {error}") from error
+    except ValueError:  # whose text may have a part of a password
+        told = "what was given is none" if not isinstance(endpoint, str) or "@" in endpoint else f"not {endpoint[:_SHOWN]!r}"
+        raise ConfigurationError(f"an endpoint is a URL such as http://localhost:4318/v1/metrics: {told}") from None
 
 
 def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
-    made: dict[str, str] = {}
     if headers is not None and not isinstance(headers, Mapping):
         raise ConfigurationError("headers must be a mapping of names to texts")
-    for name, value in (headers or {}).items():
-        # Their values are secrets: no message has them.
-        if not isinstance(name, str) or not _TOKEN.match(name) or name.lower() in _OURS:
-            raise ConfigurationError(f"{name!r} cannot be the name of a header")
-        if not isinstance(value, str) or not _FIELD.match(value):
-            raise ConfigurationError(f"the header {name} must be a text of one line, of Latin-1 characters")
-        made[name] = value
+    made: dict[str, str] = {}
+    for number, (name, value) in enumerate((headers or {}).items(), 1):
+        if not is_header(name, value):  # nor is it shown: what is a value may stand where a name should
+            raise ConfigurationError(
+                f"header {number} cannot be sent: its name is a token, none of {', '.join(_OURS)}; its value a line of Latin-1"
+            )
+        made = _joined(made, {name: value})
     return made
 
 

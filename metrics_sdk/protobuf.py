@@ -12,7 +12,6 @@ from struct import Struct, pack
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5  # wire types
 
 _DOUBLE = Struct("<d").pack
-_FIXED64 = Struct("<Q").pack
 _SHORT = [bytes([number]) for number in range(128)]
 
 
@@ -61,19 +60,9 @@ def double(number: int, value: float) -> bytes:
     return tag(number, FIXED64) + _DOUBLE(value)
 
 
-def fixed64(number: int, value: int) -> bytes:
-    """Return a field that is a fixed64."""
-    return tag(number, FIXED64) + _FIXED64(value)
-
-
 def packed_varints(number: int, values: Iterable[int]) -> bytes:
     """Return a repeated field of varints."""
     return message(number, b"".join([_SHORT[value] if 0 <= value < 128 else varint(value) for value in values]))
-
-
-def packed_fixed64(number: int, values: Sequence[int]) -> bytes:
-    """Return a repeated field of fixed64."""
-    return message(number, pack(f"<{len(values)}Q", *values))
 
 
 def packed_doubles(number: int, values: Sequence[float]) -> bytes:

@@ -36,10 +36,12 @@ from metrics_sdk.interval import Seconds, Time
 from metrics_sdk.journal import Journal
 from metrics_sdk.parallelism import Concurrency
 from metrics_sdk.points import Points
+from metrics_sdk.produced import fit
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.reader import Reader
 from metrics_sdk.registry import Observable, Observations, Registry
 from metrics_sdk.resource import Resource
+from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Snapshot
 from metrics_sdk.store import AggregateMap
 from metrics_sdk.streams import Streams
@@ -301,11 +303,20 @@ class MetricsSDK:
         """Return what others have to tell; one that fails costs its own metrics alone."""
         made: list[Metric] = []
         for producer in self.config.producers:
+            name = type(producer).__name__
             try:
-                made += list(producer.produce())
+                produced = list(producer.produce())
             except Exception as error:
-                name = type(producer).__name__
                 self.faults.report(f"producer:{name}", f"the producer {name} failed", error)
+                continue
+            for one in in_slices(produced):
+                try:
+                    metric, left_out = fit(one)
+                    made.append(metric)
+                    if left_out:
+                        self.faults.report(f"producer:{name}", f"{left_out} points of {metric.name!r} of {name} are none")
+                except Exception as error:  # what it is, nobody knows
+                    self.faults.report(f"producer:{name}", f"a metric of the producer {name} is left out", error)
         return made
 
     def collector(

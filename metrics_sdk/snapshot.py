@@ -115,6 +115,8 @@ class Producer(Protocol):
 class Exporter(Protocol):
     """Carries snapshots somewhere. Both methods are called on the exporter's own worker thread, one at a time.
 
+    An exporter belongs to one SDK: with two it would be called by two threads, and mix up what they tell.
+
     It may have attributes that say how it wants to be driven where `Export` does not: `interval_seconds`, `timeout_seconds`,
     `temporality`, `histogram_aggregation`; and `temporalities`, those of "cumulative" and "delta" that it can carry sums and
     histograms in: asking for another one raises ConfigurationError.

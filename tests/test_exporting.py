@@ -12,8 +12,9 @@ import pytest
 from metrics_sdk import Config, ConfigurationError, Export, MetricsSDK, Snapshot
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.errors import ExportError
+from metrics_sdk.export_jobs import Collected, Cumulative, Job
 from metrics_sdk.exporters import MemoryExporter
-from metrics_sdk.exporting import Cumulative, Deltas, ExportWorker, Job
+from metrics_sdk.exporting import ExportWorker
 from metrics_sdk.faults import Faults
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Refused
 
@@ -272,8 +273,8 @@ def test_a_snapshot_that_is_superseded_doubles_and_loses_nothing() -> None:
     for number in (1, 2, 4, 8):
         sdk.counter("c").add(number)
         sdk.flush()
-        contents.append(Deltas(collector, lambda: sdk.frozen(collector)))
-        worker.submit(Job(contents[-1], 0))
+        contents.append(Collected(collector, lambda: sdk.frozen(collector)))
+        worker.submit(Job(contents[-1], 0, number=number))
     assert 2 == worker.health(0).superseded
     while worker._jobs:
         worker._step()
@@ -515,7 +516,7 @@ def test_an_exporter_is_driven_as_it_wants_unless_it_is_told_otherwise() -> None
 
 @pytest.mark.parametrize("temporality", ["cumulative", "lowmemory", {"counter": "delta"}])
 def test_a_temporality_that_an_exporter_cannot_carry_is_refused(temporality: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"Choosy cannot carry a .* as cumulative, only as delta"):
+    with pytest.raises(ConfigurationError, match=r"Choosy cannot carry .*s as cumulative, only as delta"):
         Export(Choosy(), temporality=temporality)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from metrics_sdk.errors import ConfigurationError
-from metrics_sdk.http_target import TLS, Answer, HTTPTarget, Request, codes
+from metrics_sdk.http_target import TLS, Answer, HTTPTarget, Request, checked_size, shown
 from metrics_sdk.protobuf import fields
 from metrics_sdk.snapshot import Refused, Snapshot
 from metrics_sdk.temporality import Preference
@@ -16,11 +16,11 @@ from .otlp_requests import Encoder
 
 #: The OTLP specification's default, where a collector on the same machine listens.
 DEFAULT_ENDPOINT = "http://localhost:4318/v1/metrics"
-#: "OTLP/HTTP Request": what a receiver has to take at most. Many are set up for less; ours is smaller unless told otherwise.
-MAX_REQUEST_BYTES = 64 << 20
 
 _HEADERS = {"Content-Type": "application/x-protobuf"}
-_RETRYABLE = codes(429, 502, 503, 504)  # OTLP specification, "Retryable Response Codes"; nothing else is tried again
+_RETRYABLE = frozenset(
+    (429, 502, 503, 504)
+).__contains__  # OTLP specification, "Retryable Response Codes"; nothing else is tried again
 _GZIP_LEVEL = 1
 
 
@@ -55,23 +55,24 @@ class OTLPExporter:
     ) -> None:
         if compression not in ("gzip", "none"):
             raise ConfigurationError(f'compression must be "gzip" or "none", not {compression!r}')
-        if type(max_request_bytes) is not int or not 1024 <= max_request_bytes <= MAX_REQUEST_BYTES:
-            raise ConfigurationError(
-                f"max_request_bytes must be a whole number from 1024 to {MAX_REQUEST_BYTES}, not {max_request_bytes!r}"
-            )
         self._target = HTTPTarget(endpoint, headers=headers, tls=tls)
         self._headers = dict(_HEADERS)
         self._compresses = compression == "gzip"
         if self._compresses:
             self._headers["Content-Encoding"] = "gzip"
-        self._encoder = Encoder(max_request_bytes)
+        self._encoder = Encoder(checked_size(max_request_bytes))
 
     @classmethod
     def from_env(cls, **given: Any) -> OTLPExporter:
-        """Return one as the variables `OTEL_EXPORTER_OTLP_…` and `OTEL_METRIC_EXPORT_INTERVAL` say; arguments win over them."""
+        """Return one as the environment says; arguments win over it.
+
+        Read are `OTEL_EXPORTER_OTLP_` with `ENDPOINT`, `HEADERS`, `COMPRESSION`, `TIMEOUT`, `CERTIFICATE`, `CLIENT_KEY`,
+        `CLIENT_CERTIFICATE`, `PROTOCOL`; each of them with `METRICS_` in between, which wins; `TEMPORALITY_PREFERENCE` and
+        `DEFAULT_HISTOGRAM_AGGREGATION` with `METRICS_` alone; and `OTEL_METRIC_EXPORT_` with `INTERVAL` and `TIMEOUT`.
+        """
         from .otlp_environment import preferences, settings
 
-        made = cls(**{**settings(), **given})
+        made = cls(**settings(given))
         vars(made).update(preferences())
         return made
 
@@ -107,7 +108,7 @@ def partial_success(answer: Answer) -> Refused | None:
                     if field == 1 and isinstance(value, int) and value < 2**63:
                         rejected = value
                     elif field == 2 and isinstance(value, bytes):
-                        why = value.decode("utf-8", "replace")
+                        why = shown(value[:1000].decode("utf-8", "replace"))
     except ValueError:
         return None
     return Refused(rejected, f"the receiver says: {why}") if rejected or why else None

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from metrics_sdk.http_target import TLS
+from metrics_sdk.http_target import TLS, is_header
 
 logger = logging.getLogger("metrics_sdk_opentelemetry")
 
@@ -21,22 +22,25 @@ _PROTOCOLS = {one: one for one in ("grpc", "http/protobuf")}
 _COMPRESSIONS = {one: one for one in ("gzip", "none")}
 
 
-def settings() -> dict[str, Any]:
-    """Return the arguments for an `OTLPExporter`."""
+def settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments for an `OTLPExporter`: those `given`, and the environment's besides."""
     found: dict[str, Any] = {"compression": _choice(_otlp("COMPRESSION"), _COMPRESSIONS), "headers": _headers()}
     base = _value("OTEL_EXPORTER_OTLP_ENDPOINT")
     found["endpoint"] = _value("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT") or (f"{base.rstrip('/')}/v1/metrics" if base else None)
-    if (found["endpoint"] or "").startswith("https:"):
+    if str(given.get("endpoint", found["endpoint"])).lower().startswith("https:"):
         paths = [_value(_otlp(name)) or None for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
         found["tls"] = TLS(*paths) if any(paths) else None
-    return {name: value for name, value in found.items() if value is not None}
+    if protocol() == "grpc":
+        logger.warning("OTEL_EXPORTER_OTLP_PROTOCOL=grpc is ignored: OTLPExporter speaks http/protobuf, mostly on port 4318")
+    return {**{name: value for name, value in found.items() if value is not None}, **given}
 
 
 def preferences() -> dict[str, Any]:
     """Return how an `OTLPExporter` wants to be driven."""
+    timeouts = [_seconds(name) for name in (_otlp("TIMEOUT"), "OTEL_METRIC_EXPORT_TIMEOUT")]
     found = {
         "interval_seconds": _seconds("OTEL_METRIC_EXPORT_INTERVAL"),
-        "timeout_seconds": _seconds(_otlp("TIMEOUT")),
+        "timeout_seconds": min([one for one in timeouts if one is not None], default=None),
         "temporality": _choice("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", _PREFERENCES),
         "histogram_aggregation": _choice("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", _AGGREGATIONS),
     }
@@ -83,7 +87,7 @@ def _headers() -> dict[str, str] | None:
     for item in _value(name).split(","):
         key, equals, value = item.partition("=")
         key, value = unquote(key.strip()), unquote(value.strip())
-        if equals and key and value.isprintable():
+        if equals and is_header(key, value):
             found[key] = value
         elif item.strip():
             logger.warning("a part of %s is ignored: it should be name=value, and more of these after commas", name)

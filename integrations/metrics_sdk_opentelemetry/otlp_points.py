@@ -63,12 +63,14 @@ class PointEncoder:
         # the value keeps the key alive.
         self._attributes: dict[int, dict[int, tuple[Attributes, bytes]]] = {7: {}, 9: {}, 1: {}}
         self._boundaries: dict[tuple[float, ...], tuple[bytes, Callable[..., bytes]]] = {}
+        self._missed = False  # there was no room for a series
 
     def forget(self, series: int) -> None:
-        """Let go of what is no more, where far more than so many series are remembered."""
+        """Let go of what is no more: where far more than so many series are remembered, or the room for these is taken."""
         for known in self._attributes.values():
-            if len(known) > 2 * series + 1024:
+            if len(known) > 2 * series + 1024 or (self._missed and len(known) >= self._cached_series >= series):
                 known.clear()
+        self._missed = False
         if len(self._boundaries) > 1024:
             self._boundaries.clear()
 
@@ -92,7 +94,9 @@ class PointEncoder:
     def _remembered(self, attributes: Attributes, field: int) -> bytes:
         made = key_values(field, attributes)
         known = self._attributes[field]
-        if len(made) <= self._cached_bytes and len(known) < self._cached_series:
+        if len(known) >= self._cached_series:
+            self._missed = True
+        elif len(made) <= self._cached_bytes:
             known[id(attributes)] = (attributes, made)
         return made
 
@@ -124,6 +128,8 @@ def _number(value: Any, start: int, end: int, is_gauge: bool) -> bytes:
         start = 0
     if type(value) is int and -(2**63) <= value < 2**63:
         return _INT_POINT(0x11, start, 0x19, end, 0x31, value)
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"{type(value).__name__} is no number")
     value = float(value)  # an int beyond 64 bits among them
     if value - value != 0.0 and not is_gauge:
         raise ValueError(f"{value} is no sum")
@@ -167,7 +173,7 @@ def _buckets(used: tuple[tuple[int, int], ...]) -> bytes:
         raise ValueError(f"its buckets reach from {first} to {used[-1][0]}")
     packed = bytearray(width)
     for index, count in used:
-        if count > 127:  # below, a varint is the number itself
+        if not 0 <= count < 128:  # there, a varint is the number itself
             packed = _packed(used, first, width)
             break
         packed[index - first] = count
@@ -177,6 +183,8 @@ def _buckets(used: tuple[tuple[int, int], ...]) -> bytes:
 def _packed(used: tuple[tuple[int, int], ...], first: int, width: int) -> bytearray:
     counts = [b"\0"] * width
     for index, count in used:
+        if count < 0:
+            raise ValueError(f"a bucket with {count} values")
         counts[index - first] = varint(count)
     return bytearray().join(counts)
 
@@ -203,7 +211,7 @@ def key_values(number: int, attributes: Attributes) -> bytes:
 def _any_value(value: object) -> bytes:
     if isinstance(value, bool):
         return whole(2, value)
-    if isinstance(value, int):
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
         return whole(3, value)
     if isinstance(value, float):
         return double(4, value)

@@ -123,10 +123,7 @@ class _Batch:
     def request(self) -> Request:
         """Return the request; without a body, if there is nothing to send."""
         self._close()
-        scopes = [
-            message(2, _scope(meter) + b"".join(metrics) + text(3, meter.schema_url or ""))
-            for meter, metrics in self._scopes.items()
-        ]
+        scopes = [message(2, _scope(meter) + b"".join(metrics)) for meter, metrics in self._scopes.items()]
         body = message(1, self._resource + b"".join(scopes)) if scopes else b""
         return Request(body, self.points, self._unfit, self._why)
 
@@ -148,4 +145,6 @@ def _about(metric: Metric) -> bytes:
 
 
 def _scope(meter: Meter) -> bytes:
-    return message(1, text(1, meter.name) + text(2, meter.version or "") + key_values(3, meter.attributes))
+    """Return what ScopeMetrics has besides its metrics."""
+    about = text(1, meter.name) + text(2, meter.version or "") + key_values(3, meter.attributes)
+    return message(1, about) + text(3, meter.schema_url or "")

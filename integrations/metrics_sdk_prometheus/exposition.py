@@ -60,6 +60,7 @@ class Exposition(Generic[L]):
         # By identity: `1`, `1.0` and `True` are equal keys with different labels, and hashing a tuple of tuples takes longer.
         # The value keeps the key alive, so that no other object can have its id.
         self._labels: dict[int, L] = {}
+        self._missed = False  # there was no room for a series
         # Series of two meters may have the very same attributes, `()` above all: here the labels of the meter are in the key.
         self._scoped: dict[tuple[int, str], L] = {}
         self._scopes: dict[int, tuple[Meter, Scope]] = {}  # by identity, as above
@@ -83,9 +84,10 @@ class Exposition(Generic[L]):
         return self._make([(str(key), value) for key, value in dict(resource).items()], None)
 
     def forget(self, metrics: int, series: int) -> None:
-        """Forget what is gone, or was made for one snapshot alone, if it is much more than there is."""
-        if self.remembered > 2 * series + 1024:
+        """Forget what is gone, or was made for one snapshot alone, if it is far more than there is, or takes its room."""
+        if self.remembered > 2 * series + 1024 or (self._missed and self.remembered >= self._cached_series >= series):
             self._labels, self._scoped = {}, {}
+        self._missed = False
         if len(self._layouts) > 2 * metrics + 1024:
             self._layouts = {}
         if len(self._scopes) > 2 * metrics + 1024:
@@ -101,7 +103,9 @@ class Exposition(Generic[L]):
 
     def _new_labels(self, attributes: tuple[tuple[str, object], ...], scope: Scope | None) -> L:
         made = self._make(attributes, scope)
-        if self.remembered < self._cached_series and len(made.whole) <= self._cached_size:
+        if self.remembered >= self._cached_series:
+            self._missed = True
+        elif len(made.whole) <= self._cached_size:
             if scope is not None:
                 self._scoped[id(attributes), scope.inner] = made
             else:

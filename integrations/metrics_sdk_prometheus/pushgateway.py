@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from base64 import urlsafe_b64encode
@@ -19,7 +20,7 @@ from .formats import TEXT
 from .labels import SCOPE, labels_of
 from .text import texts
 
-_DELETE_SECONDS = 5.0
+_DELETE_SECONDS = 2.0
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*\Z")
 _PLAIN = re.compile(r"[a-zA-Z0-9_-][a-zA-Z0-9_.-]*\Z")
 
@@ -38,6 +39,8 @@ class PushgatewayExporter:
     `replace`: whether the group has these metrics alone from then on (PUT), or keeps those of other names (POST).
     `delete_on_shutdown`: whether the group is deleted when the SDK shuts down, right after the last push; then nothing is left
     of a job that has ended. `headers`: sent with each request. `tls`: for https. Raises ConfigurationError for what cannot be.
+
+    A forked child does not push: what it has would take the place of what its parent has. It is counted as refused.
 
     The gateway sets the labels of the group on every series, whatever these have: so an attribute of such a name becomes
     `exported_…`. It takes a push or refuses all of it, such as one with a metric that is of another type in another group.
@@ -69,6 +72,7 @@ class PushgatewayExporter:
             endpoint.rstrip("/") + path if isinstance(endpoint, str) else endpoint, headers=headers, tls=tls
         )
         self._method = "PUT" if replace else "POST"
+        self._pid = os.getpid()
         self._deletes = bool(delete_on_shutdown)
         self._exposition = Exposition(partial(labels_of, reserved=frozenset(group)))
 
@@ -78,6 +82,9 @@ class PushgatewayExporter:
     def export(self, snapshot: Snapshot, timeout: float) -> Refused | None:
         """Push everything there is, in one request. Raises ExportError if it was not accepted."""
         points = sum([len(metric.points) for metric in snapshot.metrics])
+        if self._pid != os.getpid():
+            why = f"{self._target.endpoint}: a forked child does not push over its parent"
+            raise ExportError(why, settled=points, refused=points)
         walk = self._exposition.walk(snapshot)
         body = "".join(in_slices(texts(walk, TEXT), looking_every=1)).encode() or b"\n"  # an empty push is one, too
         request = Request(body, points, walk.left_out, walk.why)
@@ -88,7 +95,7 @@ class PushgatewayExporter:
     def shutdown(self) -> None:
         """Close the connection; delete the group before, if that was asked for. Raises ExportError if it is not deleted."""
         try:
-            if self._deletes:
+            if self._deletes and self._pid == os.getpid():
                 self._delete()
         finally:
             self._target.close()

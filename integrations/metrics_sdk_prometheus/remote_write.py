@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from metrics_sdk.errors import ConfigurationError, ExportError
-from metrics_sdk.http_target import TLS, HTTPTarget, Request, busy_or_broken
+from metrics_sdk.http_target import TLS, HTTPTarget, Request, busy_or_broken, checked_size
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Refused, Snapshot
 
@@ -23,7 +23,6 @@ _HEADERS = {
     "X-Prometheus-Remote-Write-Version": "0.1.0",
 }
 _METADATA_SECONDS = 60.0  # between two times that types, units and descriptions are told, as Prometheus itself does
-_LEAST_REQUEST_BYTES, _LARGEST_REQUEST_BYTES = 1024, 64 << 20
 
 # What of a resource becomes `job` and `instance`: OpenTelemetry's "Prometheus and OpenMetrics Compatibility".
 _NAMESPACE, _SERVICE, _INSTANCE = "service.namespace", "service.name", "service.instance.id"
@@ -65,15 +64,10 @@ class RemoteWriteExporter:
         native_histograms: bool = False,
         max_request_bytes: int = 4 << 20,
     ) -> None:
-        if type(max_request_bytes) is not int or not _LEAST_REQUEST_BYTES <= max_request_bytes <= _LARGEST_REQUEST_BYTES:
-            raise ConfigurationError(
-                f"max_request_bytes must be a whole number from {_LEAST_REQUEST_BYTES} to {_LARGEST_REQUEST_BYTES}, "
-                f"not {max_request_bytes!r}"
-            )
         self._compressed = _snappy()
         self._target = HTTPTarget(endpoint, headers=headers, tls=tls)
         self._native = bool(native_histograms)
-        self._max_bytes = max_request_bytes
+        self._max_bytes = checked_size(max_request_bytes)
         self._job: dict[str, str] = {}
         self._exposition = _exposition({})
         self._told: Told = {}

@@ -105,7 +105,7 @@ class StatsDExporter:
             for point, line in in_slices(self._lines(snapshot, datagrams, unfit)):
                 datagrams.add(point, line)
             datagrams.send()
-        except OSError as error:
+        except Exception as error:  # whatever it is: what has left must not leave again
             self._connection.close()
             settled = datagrams.settled
             self._totals.settle(settled)

@@ -22,9 +22,10 @@ class Told(NamedTuple):
 
 
 class Totals:
-    """What was told of each cumulative series: one number, or the buckets, for as long as the exporter lives.
+    """What was told of each cumulative series: one number, or the buckets.
 
-    They are not forgotten when a series is away, as it is when its producer fails once: it would be told all over again.
+    They are not forgotten when a series is away, as it is when its producer fails once: it would be told all over again. But
+    only as many are kept as twice those that there are, the ones that were told last.
     """
 
     def __init__(self) -> None:
@@ -61,7 +62,10 @@ class Totals:
         """So many points at the front of the snapshot were told."""
         for index, key, told in self._pending:
             if index < points:
+                self._told.pop(key, None)  # so that those that are gone come first
                 self._told[key] = told
+        while len(self._told) > 2 * len(self._pending) + 1024:
+            self._told.pop(next(iter(self._told)))
         self._pending = []
 
 

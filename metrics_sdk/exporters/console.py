@@ -51,4 +51,5 @@ def _shown(point: Point) -> str:
         return f"{value:g}"
     if not value.count:
         return "count=0"
-    return f"count={value.count} mean={value.sum / value.count:.6g} min={value.min:.6g} max={value.max:.6g}"
+    extremes = [f"{name}={one:.6g}" for name, one in (("min", value.min), ("max", value.max)) if one is not None]
+    return " ".join([f"count={value.count} mean={value.sum / value.count:.6g}", *extremes])
