@@ -74,7 +74,7 @@ class Job:
     def __init__(
         self, content: Content, merged: int, urgent: bool = False, last_until: float | None = None, number: int = 0
     ) -> None:
-        """`number`: drawn before the content was made: that of a higher number contains what that of a lower one does."""
+        """`number`: that of a content which was made later is higher, see `Exports`."""
         self.content = content
         self.merged = merged
         self.urgent = urgent

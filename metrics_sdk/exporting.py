@@ -166,6 +166,12 @@ class ExportWorker:
             self._alarm.sleep(None)
             return
         job = jobs[-1]
+        if job.number <= self._exported:  # queued just as a newer one was exported
+            job.acknowledge()
+            job.over = True
+            self._let_go(job, job)
+            self._stopped = self._stopped or job.last_until is not None
+            return
         urgent = any([one.urgent for one in list(jobs)])
         wait = (self._quiet_until if urgent else self._retry_at) - self._clock.monotonic()
         if job.last_until is not None and urgent:

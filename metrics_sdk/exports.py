@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from metrics_sdk.collector import Collector
 from metrics_sdk.config import Config, Export, check_width, takes_windows
+from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.table import Table
 from metrics_sdk.errors import ConfigurationError
 from metrics_sdk.export_jobs import Collected, Content, Cumulative, Job
@@ -25,6 +26,7 @@ from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.temporality import Preference, by_kind
 from metrics_sdk.view import Aggregation
 
+_PATIENCE_SECONDS = 5.0  # for another thread that takes a snapshot
 SUBSCRIBER_SECONDS = 0.5  # what the end of the process waits for a subscriber that is still at a window
 
 _monotonic = time.monotonic
@@ -72,6 +74,7 @@ class Exports:
     def _begin(self) -> None:
         self._due: dict[ExportWorker, float] = {}
         self._numbers = itertools.count(1)
+        self._taking: Any = threading.RLock()
         self._merged_closed = 0  # how many values are in windows that have closed
 
     def forked(self) -> None:
@@ -167,9 +170,7 @@ class Exports:
                 due.append(worker)
                 self._due[worker] = now + worker.export.interval_seconds  # ticks that were missed are skipped
         if due:
-            number = next(self._numbers)
-            merged = self._home.merged()
-            snapshot = self._snapshot(due)
+            number, merged, snapshot = self._taken(due)
             for worker in due:
                 worker.start()
                 worker.submit(Job(self._content(worker, snapshot), merged, number=number))
@@ -181,12 +182,10 @@ class Exports:
         if not self.workers:
             return True
         background = self._home.config.background
-        number = next(self._numbers)
-        merged = self._home.merged()  # before what is exported is read: no more is acknowledged than was exported
         workers = [worker for worker in self.workers if not isinstance(worker.export.exporter, Subscription)]
         last_until = deadline if last else None
+        number, merged, snapshot = self._taken(workers)
         self._hand_over(number, last_until)
-        snapshot = self._snapshot(workers)
         jobs = [self._job(worker, number, merged, snapshot, last_until) for worker in workers]
         if not background:
             return all([worker.run_inline(job, deadline) for worker, job in zip(workers, jobs, strict=True)])
@@ -217,6 +216,23 @@ class Exports:
             return Job(self._content(worker, snapshot), merged, True, last_until, number)
         with_open = last_until is not None or bool(getattr(worker.export.exporter, "accepts_open_windows", False))
         return Job(feed.delivery(with_open), merged if with_open else self._merged_closed, True, last_until, number)
+
+    def _taken(self, workers: Sequence[ExportWorker]) -> tuple[int, int, Snapshot | None]:
+        """Return a number, how many values are merged, and a snapshot, if one is needed.
+
+        Guarantee: what has a higher number was made later, so an exporter is never told what is older than what it was told.
+        Threads that flush wait for each other, but for a handler that interrupted this very work.
+        """
+        taken: list[tuple[int, int, Snapshot | None]] = []
+
+        def take() -> None:
+            number = next(self._numbers)
+            merged = self._home.merged()  # before the snapshot: no more is acknowledged than was exported
+            taken.append((number, merged, self._snapshot(workers)))
+
+        if not exclusively(self._taking, take, _PATIENCE_SECONDS):
+            take()
+        return taken[0]
 
     def _snapshot(self, workers: Iterable[ExportWorker]) -> Snapshot | None:
         """Return the one snapshot of totals that does for all of these, None if none of them takes it."""

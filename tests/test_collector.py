@@ -618,3 +618,30 @@ def test_whatever_part_of_the_points_arrives_the_deltas_of_each_series_add_up_an
     collect(None)
     assert expected == Counter({key: total for key, total in delivered.items() if total})
     sdk.shutdown()
+
+
+def test_intervals_do_not_overlap_after_a_part_arrived_and_the_series_expired() -> None:
+    sdk, clock = made(series_ttl_seconds=4)
+    counter = sdk.counter("c")
+    reader = sdk.collector("delta")
+    told: list[tuple[float, float]] = []
+
+    def collect(arrive: int | None) -> None:
+        for metric in sdk.collect(reader).metrics:
+            for point in metric.points[:arrive]:
+                if ("k", "a") in point.attributes:
+                    told.append((point.start_time - START, point.time - START))
+        reader.acknowledge(arrive)
+
+    counter.add(1, {"k": "a"})
+    counter.add(1, {"k": "b"})
+    clock.advance(10)
+    collect(1)
+    for _ in range(10):
+        clock.advance(1)
+        sdk.flush()
+    counter.add(1, {"k": "a"})
+    clock.advance(1)
+    collect(None)
+    assert [(0, 10), (10, 21)] == told
+    sdk.shutdown()

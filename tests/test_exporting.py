@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -533,3 +534,129 @@ def test_an_exporter_gets_the_histograms_that_it_wishes_and_queries_keep_theirs(
     assert isinstance(value(wishing), ExplicitBuckets)
     assert isinstance(value(other), ExponentialBuckets)
     assert not sdk.query("h").interpolated
+
+
+def test_an_exporter_that_is_there_twice_or_a_coroutine_is_refused() -> None:
+    exporter = Telling()
+    with pytest.raises(ConfigurationError, match="is there twice"):
+        Config(exporters=[exporter, Export(exporter)])
+
+    class Coroutine(Telling):
+        async def export(self, snapshot: Snapshot, timeout: float) -> None:  # type: ignore[override]
+            pass
+
+    with pytest.raises(ConfigurationError, match="must not be a coroutine"):
+        Export(Coroutine())
+
+
+@pytest.mark.parametrize(
+    ("exporter", "temporality"),
+    [
+        (Choosy(), {"counter": "delta", "histogram": "delta", "observable_counter": "delta", "up_down_counter": "delta"}),
+        (
+            Choosy(),
+            {"counter": "delta", "histogram": "delta", "observable_counter": "delta", "observable_up_down_counter": "delta"},
+        ),
+    ],
+)
+def test_changes_of_what_goes_up_and_down_are_refused_where_they_would_pass_for_values(
+    exporter: Choosy, temporality: Any
+) -> None:
+    with pytest.raises(ConfigurationError, match="up_down_counters as delta"):
+        Export(exporter, temporality=temporality)
+
+
+def test_without_threads_an_export_ends_with_the_deadline_of_who_asked() -> None:
+    timeouts: list[float] = []
+
+    class Asked(Telling):
+        def export(self, snapshot: Snapshot, timeout: float) -> None:
+            timeouts.append(timeout)
+
+    sdk = MetricsSDK(Config(background=False, exporters=[Export(Asked(), timeout_seconds=20)]))
+    sdk.counter("c").add(1)
+    assert sdk.flush(3)
+    assert sdk.flush(60)
+    assert sdk.shutdown(0.5)
+    assert timeouts[0] <= 3
+    assert 20 == timeouts[1]
+    assert timeouts[2] <= 0.5
+
+
+def test_points_of_totals_that_come_again_are_counted_as_refused_once_they_are_settled_alone() -> None:
+    sdk = told(Telling(*[ExportError("503 later", settled=3, refused=2)] * 3), ManualClock())
+    sdk.counter("c").add(1)
+    assert [False, False, False, True] == [sdk.flush() for _ in range(4)]
+    assert 0 == sdk.health().exporters["it"].refused
+
+
+def test_a_recovery_and_a_mere_warning_are_logged_and_are_no_faults(caplog: pytest.LogCaptureFixture) -> None:
+    sdk = told(Telling(ExportError("503"), Refused(0, "be careful")), ManualClock())
+    sdk.counter("c").add(1)
+    assert [False, True] == [sdk.flush(), sdk.flush()]
+    assert "exporter it works again, after 1 failures in a row" in caplog.text
+    assert "exporter it is told: be careful" in caplog.text
+    assert {"exporter:it": 1} == dict(sdk.health().faults)
+    assert 0 == sdk.health().exporters["it"].refused
+
+
+def test_of_flushes_in_several_threads_none_exports_what_is_older_than_what_was_exported() -> None:
+    seen: list[float] = []
+
+    class Watching(Telling):
+        def export(self, snapshot: Snapshot, timeout: float) -> None:
+            seen.append(next(metric for metric in snapshot.metrics if metric.name == "c").points[0].value)  # type: ignore[arg-type]
+
+    sdk = MetricsSDK(Config(exporters=[Watching()]))
+    counter = sdk.counter("c")
+    not_there: list[tuple[float, float]] = []
+
+    def flushing() -> None:
+        for _ in range(150):
+            counter.add(1)
+            least = sdk.query("c").sum
+            if sdk.flush(20) and max(seen) < least:
+                not_there.append((least, max(seen)))
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=flushing) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(seen) == seen
+    assert not not_there
+    assert sdk.shutdown(10)
+
+
+def test_a_snapshot_that_was_made_before_one_that_is_queued_or_exported_gives_way_to_it() -> None:
+    clock = ManualClock()
+    exporter = Telling()
+    sdk = MetricsSDK(Config(background=False, clock=clock))
+    counter = sdk.counter("c")
+    worker = ExportWorker(Export(exporter, queue_size=1), clock, Faults(clock))
+    jobs = []
+    for number in (1, 2, 3):
+        counter.add(1)
+        jobs.append(Job(Cumulative(sdk.snapshot()), number, urgent=True, number=number))
+    newer, older = worker.submit(jobs[1]), worker.submit(jobs[0])
+    worker._step()
+    assert (True, True) == (newer.wait(0), older.wait(0))
+    assert worker.submit(jobs[0]).wait(0)
+    worker.submit(jobs[2])
+    worker._step()
+    assert [2, 3] == [next(m for m in snapshot.metrics if m.name == "c").points[0].value for snapshot in exporter.given]
+
+
+def test_a_flush_that_comes_while_the_worker_ends_is_told_at_once() -> None:
+    clock = ManualClock()
+    worker = ExportWorker(Export(Telling()), clock, Faults(clock))
+    content = Cumulative(MetricsSDK(Config(background=False)).snapshot())
+    worker.submit(Job(content, 0, urgent=True, last_until=time.monotonic() + 5, number=1))
+    late = worker.submit(Job(content, 0, urgent=True, number=2))
+    assert late.is_open() or late.failed
+    assert not late.wait(0)

@@ -266,7 +266,7 @@ ODD = [
     Point((), 1, START, 1e30),
     Point((("k", Hostile()),), 1, START, START),
     Point((("k", 10**30),), 1, START, START),
-    Point((("\ud800", "\udfff"),), 1, START, START),
+    ODD_BUT_WRITABLE := Point((("\ud800", "\udfff"),), 1, START, START),
     Point((), ExponentialBuckets(1, 1.0, 1, 1, 0, 0, ((0, 1), (10**9, 1)), ()), START, START),
     Point((), ExplicitBuckets(-1, 1.0, 1, 1, (), (-1,)), START, START),
 ]
@@ -290,12 +290,42 @@ def test_one_bad_point_never_costs_another(receiver: Receiver, odd: Point) -> No
     ]
     assert 1 <= len([point for point in points_of(receiver.asked, "h") if point.bucket_counts == [1]])
     assert 1 == len(points_of(receiver.asked, "after"))
-    assert refused is None or (1 <= refused.points <= 2 and "cannot be encoded" in refused.why)
+    if odd is not ODD_BUT_WRITABLE:
+        assert refused is not None
+        assert 1 <= refused.points <= 2
+        assert "cannot be encoded" in refused.why
 
 
 def test_a_histogram_whose_buckets_lie_too_far_apart_is_left_out_and_takes_no_memory() -> None:
     far = ExponentialBuckets(2, 1.0, 1, 1, 0, 0, ((0, 1), (10**12, 1)), ())
     assert ([], 1) == encoded(Metric("m", "histogram", "", "", None, (Point((), far, START, START),)))
+
+
+def test_the_schema_of_a_meter_counts_into_the_size_of_a_request() -> None:
+    meter = Meter("m", "1", "http://" + "x" * 240)
+    points = tuple([Point((("k", f"{i:012}"),), i, START, START) for i in range(500)])
+    requests = list(Encoder(1024).requests(Snapshot({}, START, (Metric("a", "counter", "", "", None, points, meter=meter),))))
+    assert max([len(one.body) for one in requests]) <= 1024
+    assert 500 == sum([one.points for one in requests])
+
+
+def test_what_is_gone_gives_its_place_in_the_cache_to_what_is_there() -> None:
+    def snapshot(generation: int) -> Snapshot:
+        points = tuple([Point((("k", f"{generation}-{i}"),), i, START, START) for i in range(80)])
+        return Snapshot({}, START, (Metric("a", "counter", "", "", None, points),))
+
+    encoder = Encoder(1 << 20, cached_series=100)
+    first, second = snapshot(1), snapshot(2)
+    for shown in (first, second, second, second):
+        list(encoder.requests(shown))
+    known = encoder._points._attributes[7]
+    assert {id(point.attributes) for point in second.metrics[0].points} == set(known)
+
+
+def test_a_bucket_with_less_than_no_values_is_left_out() -> None:
+    for counts in (((0, -1),), ((0, 200), (1, -1))):
+        value = ExponentialBuckets(1, 1.0, 1, 1, 0, 0, counts, ())
+        assert ([], 1) == encoded(Metric("m", "histogram", "", "", None, (Point((), value, START, START),)))
 
 
 def test_a_snapshot_goes_in_requests_of_limited_size_in_order_and_what_is_too_large_alone_is_refused(

@@ -152,3 +152,33 @@ def test_an_exporter_that_cannot_be_made_is_logged_and_the_provider_works(
     assert 1 == provider.sdk.query("c").sum
     assert "OTEL_METRICS_EXPORTER=otlp cannot be used as it is set up" in caplog.text
     assert provider.shutdown()
+
+
+def test_certificates_are_used_where_the_endpoint_that_counts_is_https(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(BOTH + "ENDPOINT", "HTTPS://a:1")
+    monkeypatch.setenv(BOTH + "CERTIFICATE", "/nowhere/ca.pem")
+    assert OTLPExporter.from_env(endpoint="http://localhost:4318/v1/metrics")
+    with pytest.raises(ConfigurationError, match=r"ca[.]pem"):
+        OTLPExporter.from_env()
+    with pytest.raises(ConfigurationError, match=r"ca[.]pem"):
+        OTLPExporter.from_env(endpoint="https://b:1")
+
+
+def test_the_shorter_of_the_two_timeouts_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 2.0 == made(monkeypatch, OTEL_METRIC_EXPORT_TIMEOUT="2000", OTEL_EXPORTER_OTLP_TIMEOUT="3000").timeout_seconds
+    assert 1.0 == made(monkeypatch, OTEL_METRIC_EXPORT_TIMEOUT="2000", OTEL_EXPORTER_OTLP_TIMEOUT="1000").timeout_seconds
+
+
+def test_a_header_that_cannot_be_is_ignored_and_not_shown(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert made(monkeypatch, OTEL_EXPORTER_OTLP_HEADERS="Authorization: Bearer c2VjcmV0=,good=yes")
+    assert "c2VjcmV0" not in caplog.text
+    assert 1 == len(caplog.records)
+
+
+def test_a_protocol_that_it_does_not_speak_is_warned_of(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert made(monkeypatch, OTEL_EXPORTER_OTLP_PROTOCOL="grpc")
+    assert "grpc is ignored: OTLPExporter speaks http/protobuf" in caplog.text
