@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-
+from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Snapshot
 
 from .exposition import Exposition
@@ -12,9 +10,6 @@ from .formats import PROTOBUF, TEXT, Format
 from .labels import labels_of
 from .messages import messages, pairs_of
 from .text import texts
-
-#: How long rendering runs before it lets other threads run. Without, they would wait for the switch interval, 5 ms.
-SLICE_SECONDS = 0.0005
 
 
 class Renderer:
@@ -38,33 +33,10 @@ class Renderer:
         return self._texts.remembered + self._messages.remembered
 
     def render(self, snapshot: Snapshot, format: Format = TEXT) -> bytes:
-        """Return `snapshot` in `format`; text is UTF-8 encoded."""
-        return b"".join(self.slices(snapshot, format))
-
-    def slices(self, snapshot: Snapshot, format: Format = TEXT) -> Iterator[bytes]:
-        """Yield what is rendered piece by piece; between two pieces other threads get their turn."""
+        """Return `snapshot` in `format`; text is UTF-8 encoded. Other threads get their turn meanwhile."""
         if format.name == PROTOBUF.name:
-            yield from self._bytes(snapshot)
-            return
-        parts: list[str] = []
-        end = time.perf_counter() + SLICE_SECONDS
-        for text in texts(self._texts.walk(snapshot), format):
-            parts.append(text)
-            if time.perf_counter() >= end:
-                yield "".join(parts).encode()
-                parts.clear()
-                time.sleep(0)
-                end = time.perf_counter() + SLICE_SECONDS
-        yield "".join(parts).encode()
-
-    def _bytes(self, snapshot: Snapshot) -> Iterator[bytes]:
-        end = time.perf_counter() + SLICE_SECONDS
-        for made in messages(self._messages.walk(snapshot)):
-            if made:
-                yield made
-            if time.perf_counter() >= end:
-                time.sleep(0)
-                end = time.perf_counter() + SLICE_SECONDS
+            return b"".join(in_slices(messages(self._messages.walk(snapshot)), looking_every=1))
+        return "".join(in_slices(texts(self._texts.walk(snapshot), format), looking_every=1)).encode()
 
 
 def render(snapshot: Snapshot, format: Format = TEXT) -> bytes:

@@ -250,22 +250,6 @@ def test_a_renderer_that_remembers_text_gives_the_same_messages(read_families: A
         assert render(snapshot, PROTOBUF) == renderer.render(snapshot, PROTOBUF)
 
 
-def test_a_family_comes_in_slices_so_that_other_threads_get_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    import metrics_sdk_prometheus.renderer as module
-
-    offers: list[float] = []
-    snapshot = of(metric("g", "gauge", *[({"x": str(i)}, i) for i in range(5000)]))
-
-    class Time:
-        perf_counter = staticmethod(module.time.perf_counter)
-        sleep = staticmethod(offers.append)
-
-    monkeypatch.setattr(module, "time", Time)
-    rendered = Renderer().render(snapshot, PROTOBUF)
-    assert len(offers) > 3
-    assert rendered
-
-
 def test_after_each_histogram_there_is_a_pause_since_they_are_wide() -> None:
     value = ExponentialBuckets(2, 3.0, 1.0, 2.0, 3, 0, ((-1, 1), (7, 1)), ())
     snapshot = of(metric("h", "histogram", *[({"x": number}, value) for number in range(20)]))

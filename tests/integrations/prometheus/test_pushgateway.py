@@ -185,22 +185,6 @@ def test_importing_the_package_does_not_import_an_http_client(run_python: Callab
     assert "False True False\n" == run_python(program)
 
 
-def test_nothing_is_imported_by_the_first_push(run_python: Callable[..., str], receiver: Receiver) -> None:
-    program = f"""
-    import sys
-    from metrics_sdk import Config, MetricsSDK
-    from metrics_sdk_prometheus import PushgatewayExporter
-    exporter = PushgatewayExporter({receiver.url!r}, job="a")
-    sdk = MetricsSDK(Config(background=False))
-    sdk.histogram("h").record(1.5)
-    snapshot = sdk.snapshot()
-    before = set(sys.modules)
-    exporter.export(snapshot, 5.0)
-    print(sorted(set(sys.modules) - before))
-    """
-    assert "[]\n" == run_python(program)
-
-
 # ---- a real one -------------------------------------------------------------------------------------------------------------
 
 

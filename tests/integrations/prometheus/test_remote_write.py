@@ -493,22 +493,6 @@ def test_without_cramjam_it_says_what_to_install(run_python: Callable[..., str])
     assert "metrics-sdk[remote-write]" in run_python(program)
 
 
-def test_nothing_is_imported_by_the_first_export(run_python: Callable[..., str], receiver: Receiver) -> None:
-    program = f"""
-    import sys
-    from metrics_sdk import Config, MetricsSDK
-    from metrics_sdk_prometheus import RemoteWriteExporter
-    exporter = RemoteWriteExporter({receiver.url!r})
-    sdk = MetricsSDK(Config(background=False))
-    sdk.histogram("h").record(1.5)
-    snapshot = sdk.snapshot()
-    before = set(sys.modules)
-    exporter.export(snapshot, 5.0)
-    print(sorted(set(sys.modules) - before))
-    """
-    assert "[]\n" == run_python(program)
-
-
 def test_an_sdk_pushes_when_it_shuts_down(pushing: Pushing) -> None:
     sdk = MetricsSDK(Config(exporters=[pushing.exporter()], resource=RESOURCE))
     sdk.counter("c").add(2)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Any
 
 import pytest
-from metrics_sdk_prometheus import OPENMETRICS, TEXT, Format, Renderer, render
+from metrics_sdk_prometheus import OPENMETRICS, PROTOBUF, TEXT, Format, Renderer, render
 
+from metrics_sdk import slices
 from metrics_sdk.snapshot import ExplicitBuckets, ExponentialBuckets, Meter, Metric, Point, Snapshot
 
 START, NOW = 1700000000.5, 1700000009.0
@@ -308,12 +310,19 @@ def test_a_renderer_does_not_keep_the_largest_labels() -> None:
     assert 0 == renderer.remembered
 
 
-def test_rendering_comes_in_slices_so_that_other_threads_get_their_turn() -> None:
-    snapshot = Snapshot({}, NOW, (metric("g", "gauge", *[({"x": str(i)}, i) for i in range(5000)]),))
-    renderer = Renderer()
-    slices = list(renderer.slices(snapshot))
-    assert len(slices) > 3
-    assert b"".join(slices) == renderer.render(snapshot)
+@pytest.mark.parametrize("format", [TEXT, OPENMETRICS, PROTOBUF], ids=lambda format: format.name)
+def test_rendering_offers_other_threads_their_turn_every_half_millisecond(
+    format: Format, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offers: list[float] = []
+
+    class Time:
+        perf_counter = staticmethod(time.perf_counter)
+        sleep = staticmethod(offers.append)
+
+    monkeypatch.setattr(slices, "time", Time)
+    render(Snapshot({}, NOW, (metric("g", "gauge", *[({"x": str(i)}, i) for i in range(5000)]),)), format)
+    assert len(offers) > 3
 
 
 @pytest.mark.slow
