@@ -310,7 +310,7 @@ def test_a_renderer_does_not_keep_the_largest_labels() -> None:
     assert 0 == renderer.remembered
 
 
-@pytest.mark.parametrize("format", [TEXT, OPENMETRICS, PROTOBUF], ids=lambda format: format.name)
+@pytest.mark.parametrize("format", [TEXT, OPENMETRICS, PROTOBUF], ids=lambda one: one.name)
 def test_rendering_offers_other_threads_their_turn_every_half_millisecond(
     format: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
