@@ -102,11 +102,11 @@ class ExportWorker:
         return job.done
 
     def _queue(self, job: Job) -> None:
-        """Put a job in its place: by its number, which was drawn before its content was made, by threads that then raced."""
+        """Put a job in its place, by its number: threads that made their contents one after the other have raced since.
+
+        Guarantee: no job is lost, and the newest is the last one. Assumption: what changes the queue holds this lock.
+        """
         jobs = self._jobs
-        if job.number <= self._exported:
-            job.acknowledge()
-            return
         at = len(jobs)
         while at and jobs[at - 1].number > job.number:
             at -= 1
@@ -121,6 +121,8 @@ class ExportWorker:
         One at a time, or two would tell the same deltas. Nobody who records waits for this lock. `deadline`: of the monotonic
         clock; the exporter gets no more time than there is until then, but a little.
         """
+        if 0 < job.number <= self._exported:
+            return True
         if self._quiet_until > self._clock.monotonic() and job.last_until is None:
             return False
         timeout = min(self.export.timeout_seconds, max(_LEAST_SECONDS, deadline - _monotonic()))
@@ -166,9 +168,8 @@ class ExportWorker:
             self._alarm.sleep(None)
             return
         job = jobs[-1]
-        if job.number <= self._exported:  # queued just as a newer one was exported
+        if job.number <= self._exported:  # a newer one was exported before this one came
             job.acknowledge()
-            job.over = True
             self._let_go(job, job)
             self._stopped = self._stopped or job.last_until is not None
             return
@@ -199,8 +200,12 @@ class ExportWorker:
     def _let_go(self, one: Job, exported: Job) -> None:
         if one is not exported:
             exported.supersede(one)
+        if not exclusively(self._queueing, partial(self._remove, one), 1.0):
+            self._remove(one)
+
+    def _remove(self, job: Job) -> None:
         try:
-            self._jobs.remove(one)
+            self._jobs.remove(job)
         except ValueError:
             pass  # a newer one has just taken its place
 
