@@ -10,7 +10,7 @@ from typing import Any
 from metrics_sdk import Config
 
 from .otlp import OTLPExporter
-from .otlp_environment import protocol
+from .otlp_environment import wants_grpc
 from .provider import MeterProvider
 
 logger = logging.getLogger("metrics_sdk_opentelemetry")
@@ -28,9 +28,8 @@ def meter_provider() -> MeterProvider:
     """
     chosen = os.environ.get(EXPORTERS) or os.environ.get("OTEL_METRICS_EXPORTER") or "none"
     names = [name.strip() for name in chosen.split(",") if name.strip() not in ("", "none")]
-    speaks_ours = protocol() == "http/protobuf"
-    ours = _own() if "otlp" in names and speaks_ours else None
-    readers = [_reader(name) for name in names if name != "otlp" or not speaks_ours]
+    ours = _own() if "otlp" in names and not wants_grpc() else None
+    readers = [_reader(name) for name in names if name != "otlp" or wants_grpc()]
     config = None if ours is None else Config(exporters=[ours], histogram_aggregation=ours.histogram_aggregation)
     return MeterProvider([reader for reader in readers if reader is not None], config=config)
 

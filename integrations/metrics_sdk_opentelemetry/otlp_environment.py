@@ -30,7 +30,8 @@ def settings(given: Mapping[str, Any]) -> dict[str, Any]:
     if str(given.get("endpoint", found["endpoint"])).lower().startswith("https:"):
         paths = [_value(_otlp(name)) or None for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")]
         found["tls"] = TLS(*paths) if any(paths) else None
-    if protocol() == "grpc":
+    _choice(_otlp("PROTOCOL"), _PROTOCOLS)
+    if wants_grpc():
         logger.warning("OTEL_EXPORTER_OTLP_PROTOCOL=grpc is ignored: OTLPExporter speaks http/protobuf, mostly on port 4318")
     return {**{name: value for name, value in found.items() if value is not None}, **given}
 
@@ -47,9 +48,9 @@ def preferences() -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def protocol() -> str:
-    """Return the protocol that is asked for, "grpc" or "http/protobuf", which is the default."""
-    return _choice(_otlp("PROTOCOL"), _PROTOCOLS) or "http/protobuf"
+def wants_grpc() -> bool:
+    """Tell whether gRPC is asked for, which is not what an `OTLPExporter` speaks."""
+    return _value(_otlp("PROTOCOL")).lower() == "grpc"
 
 
 def _otlp(name: str) -> str:
