@@ -325,6 +325,18 @@ def test_rendering_offers_other_threads_their_turn_every_half_millisecond(
     assert len(offers) > 3
 
 
+def test_what_is_gone_gives_its_place_to_what_is_there() -> None:
+    def snapshot(generation: int) -> Snapshot:
+        return Snapshot({}, NOW, (metric("g", "gauge", *[({"x": f"{generation}-{i}"}, i) for i in range(80)]),))
+
+    renderer = Renderer(cached_series=100)
+    first, second = snapshot(1), snapshot(2)
+    for shown in (first, second, second, second):
+        renderer.render(shown)
+    known = {id(point.attributes) for point in second.metrics[0].points}
+    assert known <= set(renderer._texts._labels)
+
+
 @pytest.mark.slow
 def test_threads_render_with_one_renderer_without_harm() -> None:
     snapshot = Snapshot({}, NOW, (requests, latency, metric("g", "gauge", *[({"x": str(i)}, i) for i in range(300)])))

@@ -18,7 +18,7 @@ from statsd_made import metric, point, snapshot
 
 from metrics_sdk import Config, Export, MetricsSDK
 from metrics_sdk.errors import ConfigurationError, ExportError, MetricsError
-from metrics_sdk.snapshot import ExplicitBuckets
+from metrics_sdk.snapshot import ExplicitBuckets, Metric, Point, Snapshot
 
 TIMER = ExplicitBuckets(200, 30_000.0, 100.0, 200.0, (100.0,), (1, 199))
 
@@ -398,3 +398,14 @@ def test_the_first_export_imports_nothing(run_python: Callable[..., str], endpoi
     print(sorted(set(sys.modules) - before))
     """
     assert "[]\n" == run_python(program)
+
+
+def test_totals_of_series_that_are_gone_are_forgotten_before_there_are_many(
+    unix: Any, exporter_to: Callable[..., StatsDExporter]
+) -> None:
+    exporter = exporter_to(unix)
+    for generation in range(40):
+        points = tuple([Point((("pod", f"{generation}-{number}"),), 1, 1.0, 2.0) for number in range(100)])
+        exporter.export(Snapshot({}, 2.0, (Metric("a", "counter", "", "", None, points),)), 10)
+    assert 4000 == len(unix.lines())
+    assert len(exporter._totals._told) <= 2 * 100 + 1024
