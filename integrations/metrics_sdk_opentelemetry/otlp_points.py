@@ -29,9 +29,8 @@ _INT_POINT = Struct("<BQBQBq").pack
 # HistogramDataPoint, ExponentialHistogramDataPoint: start_time_unix_nano 2, time_unix_nano 3, count 4, sum 5; the latter has
 # zero_count 7 besides.
 _NO_SUM = Struct("<BQBQBQ").pack
-_SUM = Struct("<BQBQBQBd").pack
+_ALL = Struct("<BQBQBQBdBdBd").pack  # with minimum and maximum
 _ZEROS = Struct("<BQ").pack
-_EXTREMES = Struct("<BdBd").pack
 
 _DATA_POINT = tag(1, LENGTH)  # data_points, of Gauge, Sum, Histogram and ExponentialHistogram alike
 _SCALE, _POSITIVE, _NEGATIVE = tag(6, VARINT), tag(8, LENGTH), tag(9, LENGTH)  # of ExponentialHistogramDataPoint
@@ -62,7 +61,7 @@ class PointEncoder:
         # By the field that they are in, and by identity, which is faster than by value and tells `1`, `1.0` and `True` apart;
         # the value keeps the key alive.
         self._attributes: dict[int, dict[int, tuple[Attributes, bytes]]] = {7: {}, 9: {}, 1: {}}
-        self._boundaries: dict[tuple[float, ...], tuple[bytes, Callable[..., bytes]]] = {}
+        self._bounds: tuple[object, bytes, Callable[..., bytes]] = (None, b"", bytes)
         self._missed = False  # there was no room for a series
 
     def forget(self, series: int) -> None:
@@ -71,8 +70,6 @@ class PointEncoder:
             if len(known) > 2 * series + 1024 or (self._missed and len(known) >= self._cached_series >= series):
                 known.clear()
         self._missed = False
-        if len(self._boundaries) > 1024:
-            self._boundaries.clear()
 
     def encoded(self, layout: Layout, point: Point) -> bytes:
         """Return a data point as the messages of all kinds have it. Raises something for what cannot be encoded."""
@@ -101,16 +98,19 @@ class PointEncoder:
         return made
 
     def _explicit(self, value: ExplicitBuckets, start: int, end: int) -> bytes:
-        counts, boundaries = value.bucket_counts, value.boundaries
-        known = self._boundaries.get(boundaries)
-        if known is None:
-            finite = boundaries[:-1] if boundaries and boundaries[-1] == math.inf else boundaries
-            size = len(finite) + 1
-            known = (packed_doubles(7, finite) + tag(6, LENGTH) + varint(8 * size), Struct(f"<{size}Q").pack)
-            self._boundaries[boundaries] = known
+        count, total, least, most, boundaries, counts = value
+        if boundaries is not self._bounds[0]:  # those of the metric before; hashing a tuple of floats takes a while
+            self._bounds = (boundaries, *self._bounds_of(boundaries))
         if boundaries and boundaries[-1] == math.inf:
             counts = (*counts[:-2], counts[-2] + counts[-1])
-        return _extent(value, start, end) + _extremes(value, 0x59, 0x61) + known[0] + known[1](*counts)
+        _, encoded, pack = self._bounds
+        return _extent(count, total, least, most, start, end, 0x59, 0x61) + encoded + pack(*counts)
+
+    def _bounds_of(self, boundaries: tuple[float, ...]) -> tuple[bytes, Callable[..., bytes]]:
+        """Return boundaries, encoded with what stands before the counts, and what packs the counts."""
+        finite = boundaries[:-1] if boundaries and boundaries[-1] == math.inf else boundaries
+        size = len(finite) + 1
+        return packed_doubles(7, finite) + tag(6, LENGTH) + varint(8 * size), Struct(f"<{size}Q").pack
 
 
 def layout_of(metric: Metric) -> Layout:
@@ -136,32 +136,32 @@ def _number(value: Any, start: int, end: int, is_gauge: bool) -> bytes:
     return _DOUBLE_POINT(0x11, start, 0x19, end, 0x21, value)
 
 
-def _extent(value: ExplicitBuckets | ExponentialBuckets, start: int, end: int) -> bytes:
-    """Return the times, the count, and the sum unless it is not finite."""
-    total = value.sum
-    if total - total == 0.0:
-        return _SUM(0x11, start, 0x19, end, 0x21, value.count, 0x29, total)
-    return _NO_SUM(0x11, start, 0x19, end, 0x21, value.count)
+def _extent(
+    count: int, total: float, least: float | None, most: float | None, start: int, end: int, low: int, high: int
+) -> bytes:
+    """Return the times, count, sum, minimum and maximum, the latter two with these tags.
 
-
-def _extremes(value: ExplicitBuckets | ExponentialBuckets, low: int, high: int) -> bytes:
-    """Return the minimum and the maximum, with these tags; those that are not finite, or not known, are left out."""
-    least, most = value.min, value.max
-    if least is not None and most is not None and least - most - (least - most) == 0.0:
-        return _EXTREMES(low, least, high, most)
-    made = b"" if least is None or least - least != 0.0 else double(low >> 3, least)
-    return made if most is None or most - most != 0.0 else made + double(high >> 3, most)
+    Of the last three, those that are not finite, or not known, are left out.
+    """
+    if least is not None and most is not None and total - total + (least - least) + (most - most) == 0.0:
+        return _ALL(0x11, start, 0x19, end, 0x21, count, 0x29, total, low, least, high, most)
+    made = _NO_SUM(0x11, start, 0x19, end, 0x21, count)
+    for tagged, number in ((0x29, total), (low, least), (high, most)):
+        if number is not None and number - number == 0.0:
+            made += double(tagged >> 3, number)
+    return made
 
 
 def _exponential(value: ExponentialBuckets, start: int, end: int) -> bytes:
-    made = _extent(value, start, end) + _extremes(value, 0x61, 0x69) + _SCALE + varint(zigzag(value.scale))
-    if value.zero_count:
-        made += _ZEROS(0x39, value.zero_count)
-    if value.positive:
-        buckets = _buckets(value.positive)
+    count, total, least, most, scale, zeros, positive, negative = value
+    made = _extent(count, total, least, most, start, end, 0x61, 0x69) + _SCALE + varint(zigzag(scale))
+    if zeros:
+        made += _ZEROS(0x39, zeros)
+    if positive:
+        buckets = _buckets(positive)
         made += _POSITIVE + varint(len(buckets)) + buckets
-    if value.negative:
-        buckets = _buckets(value.negative)
+    if negative:
+        buckets = _buckets(negative)
         made += _NEGATIVE + varint(len(buckets)) + buckets
     return made
 
