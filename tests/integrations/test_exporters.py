@@ -141,6 +141,13 @@ class Row(NamedTuple):
         exec(f"from {self.package} import *\nexporter = {self.made.format(url=url)}", names)
         return names["exporter"]
 
+    def beginning(self, url: str, **options: Any) -> str:
+        """Return the first line of a program: it has an `sdk` that exports to `url`."""
+        given = {"temporality": self.temporality, **options}
+        imports = f"import atexit, os, sys; from metrics_sdk import Config, Export, MetricsSDK; from {self.package} import *"
+        exports = f"[Export({self.made.format(url=url)}, **{given!r})]"
+        return f"{imports}; sdk = MetricsSDK(Config(exporters={exports}, shutdown_timeout_seconds=1))"
+
 
 OTLP = "OTLPExporter('{url}/v1/metrics')"
 ROWS = [
@@ -321,12 +328,7 @@ def test_a_forked_child_delivers_its_own_and_nothing_is_imported_for_that(
     row: Row, other: HTTP | UnixSocket, run_python: Callable[..., str]
 ) -> None:
     program = f"""
-    import logging, os, sys
-    from metrics_sdk import Config, Export, MetricsSDK
-    from {row.package} import *
-
-    exporter = {row.made.format(url=other.url)}
-    sdk = MetricsSDK(Config(exporters=[Export(exporter, temporality={row.temporality!r}, timeout_seconds=20)]))
+    {row.beginning(other.url, timeout_seconds=20)}
     before = set(sys.modules)
     counter = sdk.counter("orders")
     counter.add(1)
@@ -350,12 +352,7 @@ def test_a_failure_at_the_end_of_the_interpreter_imports_nothing_either(
 ) -> None:
     other.stop()
     program = f"""
-    import atexit, sys
-    from metrics_sdk import Config, Export, MetricsSDK
-    from {row.package} import *
-
-    exporter = {row.made.format(url=other.url)}
-    sdk = MetricsSDK(Config(exporters=[Export(exporter, temporality={row.temporality!r})], shutdown_timeout_seconds=0.3))
+    {row.beginning(other.url)}
     before = set(sys.modules)
     atexit.register(lambda: print(sorted(set(sys.modules) - before)))
     sdk.counter("orders").add(1)
@@ -368,12 +365,7 @@ def test_a_child_that_was_forked_before_the_first_export_delivers_all_of_its_own
     row: Row, other: HTTP | UnixSocket, run_python: Callable[..., str]
 ) -> None:
     program = f"""
-    import os
-    from metrics_sdk import Config, Export, MetricsSDK
-    from {row.package} import *
-
-    exporter = {row.made.format(url=other.url)}
-    sdk = MetricsSDK(Config(exporters=[Export(exporter, temporality={row.temporality!r}, timeout_seconds=20)]))
+    {row.beginning(other.url, timeout_seconds=20)}
     counter = sdk.counter("orders")
     counter.add(1000)
     child = os.fork()

@@ -6,7 +6,6 @@ import gzip
 import logging
 import math
 import struct
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -254,23 +253,3 @@ def test_after_each_histogram_there_is_a_pause_since_they_are_wide() -> None:
     value = ExponentialBuckets(2, 3.0, 1.0, 2.0, 3, 0, ((-1, 1), (7, 1)), ())
     snapshot = of(metric("h", "histogram", *[({"x": number}, value) for number in range(20)]))
     assert 20 <= list(messages(Exposition(pairs_of).walk(snapshot))).count(b"")
-
-
-@pytest.mark.slow
-def test_threads_render_with_one_renderer_without_harm() -> None:
-    snapshot = of(metric("g", "gauge", *[({"x": str(i)}, i) for i in range(300)]), x=1)
-    expected = render(snapshot, PROTOBUF)
-    renderer = Renderer(cached_series=200)
-    wrong: list[bytes] = []
-
-    def work() -> None:
-        for _ in range(40):
-            if (made := renderer.render(snapshot, PROTOBUF)) != expected:
-                wrong.append(made)
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [] == wrong

@@ -340,12 +340,12 @@ def test_what_is_gone_gives_its_place_to_what_is_there() -> None:
 @pytest.mark.slow
 def test_threads_render_with_one_renderer_without_harm() -> None:
     snapshot = Snapshot({}, NOW, (requests, latency, metric("g", "gauge", *[({"x": str(i)}, i) for i in range(300)])))
-    expected = {TEXT: render(snapshot, TEXT), OPENMETRICS: render(snapshot, OPENMETRICS)}
+    expected = {wanted: render(snapshot, wanted) for wanted in (TEXT, OPENMETRICS, PROTOBUF)}
     renderer = Renderer(cached_series=200)
     wrong: list[Format] = []
 
     def work() -> None:
-        for wanted in (TEXT, OPENMETRICS) * 20:
+        for wanted in list(expected) * 20:
             if renderer.render(snapshot, wanted) != expected[wanted]:
                 wrong.append(wanted)
 
