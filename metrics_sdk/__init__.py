@@ -1,6 +1,6 @@
 """Metrics for Python services: record at the price of a C call, read the numbers back in the process or anywhere else."""
 
-from metrics_sdk.config import Config, Export
+from metrics_sdk.config import Config
 from metrics_sdk.core.instruments import Attributes, Counter, Gauge, Histogram, UpDownCounter
 from metrics_sdk.default import (
     concurrency,
@@ -33,6 +33,7 @@ from metrics_sdk.errors import (
     TooManyInstruments,
     UnknownInstrument,
 )
+from metrics_sdk.export import Export
 from metrics_sdk.feeds import Window
 from metrics_sdk.health import Health
 from metrics_sdk.parallelism import Parallelism

@@ -14,9 +14,9 @@ from typing import Any
 
 from metrics_sdk.alarm import Alarm, Latch
 from metrics_sdk.clock import Clock
-from metrics_sdk.config import Export
 from metrics_sdk.core.exclusion import exclusively, result_exclusively
 from metrics_sdk.errors import ExportError
+from metrics_sdk.export import Export
 from metrics_sdk.export_jobs import Job
 from metrics_sdk.faults import Faults
 from metrics_sdk.health import ExporterHealth

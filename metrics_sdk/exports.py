@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any, Protocol
 
 from metrics_sdk.collector import Collector
-from metrics_sdk.config import Config, Export, check_width, takes_windows
+from metrics_sdk.config import Config
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.table import Table
 from metrics_sdk.errors import ConfigurationError
+from metrics_sdk.export import Export, check_width, takes_windows
 from metrics_sdk.export_jobs import Collected, Content, Cumulative, Job
 from metrics_sdk.exporting import ExportWorker
 from metrics_sdk.faults import Faults

@@ -16,8 +16,9 @@ from typing import Any, cast
 
 from metrics_sdk.alarm import Latch
 from metrics_sdk.callbacks import CallbackRunner
+from metrics_sdk.checks import check_seconds
 from metrics_sdk.collector import Collector, cumulative, metric
-from metrics_sdk.config import CHANGEABLE, Config, check_seconds, check_width
+from metrics_sdk.config import CHANGEABLE, Config
 from metrics_sdk.core import kinds
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
@@ -27,6 +28,7 @@ from metrics_sdk.core.scope import Scope
 from metrics_sdk.core.table import PER_SECOND, Table
 from metrics_sdk.errors import ConfigurationError, DeclarationError
 from metrics_sdk.expiry import Expiry
+from metrics_sdk.export import check_width
 from metrics_sdk.exports import Exports
 from metrics_sdk.faults import Faults
 from metrics_sdk.feeds import Window

@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from metrics_sdk.config import check_seconds
+from metrics_sdk.checks import check_seconds
 from metrics_sdk.core.aggregates import Aggregate as CoreAggregate
 from metrics_sdk.core.aggregates import LastValue
 from metrics_sdk.core.aggregation import new_aggregate

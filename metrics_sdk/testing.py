@@ -14,9 +14,10 @@ from collections.abc import Iterator
 
 from metrics_sdk import default
 from metrics_sdk.clock import ManualClock
-from metrics_sdk.config import Config, Export
+from metrics_sdk.config import Config
 from metrics_sdk.core.instruments import Attributes
 from metrics_sdk.errors import UnknownInstrument
+from metrics_sdk.export import Export
 from metrics_sdk.exporters.memory import MemoryExporter
 from metrics_sdk.interval import Seconds
 from metrics_sdk.query import Aggregate

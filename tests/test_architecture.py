@@ -14,10 +14,11 @@ import metrics_sdk
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
     {"errors", "clock", "alarm", "slices", "interval", "version", "protobuf"},
-    {"http_connection"},
+    {"http_connection", "checks"},
     {"core", "resolutions"},
     {"names"},
     {"snapshot", "faults", "windows", "temporality", "tracing", "view", "resource"},
+    {"export"},
     {"http_target", "config", "produced", "health", "exporters", "query", "selection"},
     {"points"},
     {"store", "flusher", "callbacks"},
