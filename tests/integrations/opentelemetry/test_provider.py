@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 import weakref
 from collections.abc import Callable, Generator, Iterator
@@ -20,21 +19,6 @@ from opentelemetry.sdk.resources import Resource
 from metrics_sdk import Aggregation, Config, ConfigurationError, Export, View
 from metrics_sdk.clock import ManualClock
 from metrics_sdk.exporters import MemoryExporter
-
-
-@pytest.fixture
-def provider() -> Iterator[Callable[..., MeterProvider]]:
-    made: list[MeterProvider] = []
-
-    def make(*args: Any, **more: Any) -> MeterProvider:
-        made.append(MeterProvider(*args, shutdown_on_exit=False, **more))
-        return made[-1]
-
-    yield make
-    logging.disable(logging.CRITICAL)
-    for one in made:
-        one.shutdown()
-    logging.disable(logging.NOTSET)
 
 
 def points(reader: Any, name: str) -> list[Any]:

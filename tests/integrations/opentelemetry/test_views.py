@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from metrics_sdk_opentelemetry import MeterProvider
 from metrics_sdk_opentelemetry.views import Wishes, aggregation_of, kind_of, view_of
 from opentelemetry import metrics as api
 from opentelemetry.sdk import metrics as sdk
@@ -15,19 +13,6 @@ from opentelemetry.sdk.metrics import export, view
 from metrics_sdk import ConfigurationError
 
 OVERFLOW = {"otel.metric.overflow": True}
-
-
-@pytest.fixture
-def provider() -> Iterator[Callable[..., MeterProvider]]:
-    made: list[MeterProvider] = []
-
-    def make(*args: Any, **more: Any) -> MeterProvider:
-        made.append(MeterProvider(*args, shutdown_on_exit=False, **more))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.shutdown()
 
 
 def told(reader: Any) -> dict[str, list[Any]]:
