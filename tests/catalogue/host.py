@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from catalogue.case import FULL
+
 from metrics_sdk import Config, Export, MetricsSDK, Snapshot
 from metrics_sdk.health import Health
-
-from catalogue.case import FULL
 
 TESTS = Path(__file__).parent.parent
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from catalogue.case import Case, load
 from catalogue.host import IGNORED
 
