@@ -19,7 +19,7 @@ from metrics_sdk.callbacks import CallbackRunner
 from metrics_sdk.checks import check_seconds
 from metrics_sdk.collector import Collector, cumulative, metric
 from metrics_sdk.config import CHANGEABLE, Config
-from metrics_sdk.core import kinds
+from metrics_sdk.core import IN_MAIN_INTERPRETER, kinds
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.exclusion import exclusively
@@ -80,6 +80,8 @@ class MetricsSDK:
         config = Config() if config is None else config
         if not isinstance(config, Config):
             raise ConfigurationError(f"an SDK is configured with a Config, not {config!r}")
+        if not IN_MAIN_INTERPRETER:  # whoever destroys it while a thread is there ends the process
+            config = Config(**{**vars(config), "background": False})
         self.config = config
         self.max_instruments = config.max_instruments
         self.resource = Resource(config.resource)

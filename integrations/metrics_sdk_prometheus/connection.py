@@ -10,7 +10,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 
 from .answer import FAILED, PATH, Answer, Responder, fixed
-from .request import MAX_HEAD_BYTES, Request, is_complete, names_loopback, parse
+from .guard import Guard
+from .request import MAX_HEAD_BYTES, Request, is_complete, parse
 
 logger = logging.getLogger("metrics_sdk_prometheus")
 
@@ -18,7 +19,6 @@ logger = logging.getLogger("metrics_sdk_prometheus")
 TIMEOUT_SECONDS = 5.0
 
 BAD_REQUEST = fixed(HTTPStatus.BAD_REQUEST, "Not an HTTP/1 request that this server understands.")
-FORBIDDEN = fixed(HTTPStatus.FORBIDDEN, "The Host header must be localhost or an IP address.")
 
 _monotonic = time.monotonic
 
@@ -26,13 +26,13 @@ _monotonic = time.monotonic
 class Connection:
     """`deadline` and `writing_since` are by the monotonic clock; `writing_since` is None while nothing is being written."""
 
-    def __init__(self, sock: socket.socket, responder: Responder, checks_host: bool) -> None:
+    def __init__(self, sock: socket.socket, responder: Responder, guard: Guard) -> None:
         sock.setblocking(False)
         self.socket = sock
         self.deadline = _monotonic() + TIMEOUT_SECONDS
         self.writing_since: float | None = None
         self._responder = responder
-        self._checks_host = checks_host
+        self._guard = guard
         self._head = b""
         # Guarantees that abort() never shuts down a descriptor that was closed and given to somebody else meanwhile.
         self._closing = threading.Lock()
@@ -70,8 +70,9 @@ class Connection:
     def _answer(self, request: Request | None) -> Answer:
         if request is None:
             return BAD_REQUEST
-        if self._checks_host and not names_loopback(request):
-            return FORBIDDEN
+        refusal = self._guard.refusal(request)
+        if refusal is not None:
+            return refusal
         accept, accept_encoding = request.header("accept"), request.header("accept-encoding")
         try:
             return self._responder.answer(request.method, request.path == PATH, accept, accept_encoding)

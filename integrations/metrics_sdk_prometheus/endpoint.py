@@ -13,6 +13,7 @@ from typing import Self
 from metrics_sdk.errors import ConfigurationError
 
 from .answer import PATH, Responder, Source
+from .guard import Guard
 from .server import Server
 
 _BACKLOG = 512  # connections the system keeps until they are accepted; it may keep fewer
@@ -27,19 +28,31 @@ class PrometheusEndpoint:
     `sdk`: a `MetricsSDK`, or None for the process-wide one. `host`: a name or address to listen on; the default is for this
     machine only. `port`: 0 takes a free one. Raises ConfigurationError for arguments that cannot be.
 
+    `basic_auth`: a name and a password, `bearer_token`: a token, either of which a request must bring in its `Authorization`
+    header; without them whoever reaches the endpoint reads the metrics. Over a network they are only as secret as the
+    connection: the endpoint speaks plain HTTP, so put a proxy with TLS before it.
+
     On loopback the `Host` header must be localhost or an IP address, so that no web page can read the metrics by DNS
-    rebinding. On other addresses there is neither that check nor any authentication: whoever reaches it
-    reads the metrics.
+    rebinding. On other addresses there is no such check.
 
     A forked child does not serve: it lets go of the port, and the parent goes on. It may start an endpoint of its own.
     """
 
-    def __init__(self, sdk: Source | None = None, host: str = "127.0.0.1", port: int = 9464) -> None:
+    def __init__(
+        self,
+        sdk: Source | None = None,
+        host: str = "127.0.0.1",
+        port: int = 9464,
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        bearer_token: str | None = None,
+    ) -> None:
         if not isinstance(host, str) or not host or not host.isprintable():
             raise ConfigurationError(f"host must be a name or an IP address, not {host!r}")
         if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
             raise ConfigurationError(f"port must be a whole number from 0 to 65535, not {port!r}")
         self._responder = Responder(sdk)
+        self._guard = Guard(basic_auth, bearer_token)
         self._host = host
         self._configured_port = self._port = port
         self._server: Server | None = None
@@ -60,8 +73,8 @@ class PrometheusEndpoint:
             raise RuntimeError(f"the endpoint is running already, at {self.url}")
         listener = self._listener()
         address, self._port = listener.getsockname()[:2]
-        checks_host = ipaddress.ip_address(address.partition("%")[0]).is_loopback
-        server = Server(listener, self._responder, checks_host)
+        self._guard.checks_host = ipaddress.ip_address(address.partition("%")[0]).is_loopback
+        server = Server(listener, self._responder, self._guard)
         try:
             server.start()
         except BaseException:

@@ -16,6 +16,7 @@ from collections import deque
 
 from .answer import Responder
 from .connection import Connection
+from .guard import Guard
 
 logger = logging.getLogger("metrics_sdk_prometheus")
 
@@ -36,11 +37,11 @@ _monotonic = time.monotonic
 class Server:
     """Serves on `listener` from `start()` until `stop()`; not to be started again."""
 
-    def __init__(self, listener: socket.socket, responder: Responder, checks_host: bool) -> None:
+    def __init__(self, listener: socket.socket, responder: Responder, guard: Guard) -> None:
         listener.setblocking(False)
         self._listener = listener
         self._responder = responder
-        self._checks_host = checks_host
+        self._guard = guard
         self._stopping = False
         self._log_next = 0.0
         self._wake_receiver, self._wake_sender = socket.socketpair()
@@ -130,7 +131,7 @@ class Server:
             accepted, _ = self._listener.accept()
         except (BlockingIOError, InterruptedError, ConnectionError):
             return
-        connection = Connection(accepted, self._responder, self._checks_host)
+        connection = Connection(accepted, self._responder, self._guard)
         if len(self._reading) >= MAX_READING:
             self._drop(next(iter(self._reading.values())))
         self._reading[accepted] = connection
