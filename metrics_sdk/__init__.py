@@ -3,9 +3,12 @@
 from metrics_sdk.config import Config
 from metrics_sdk.core.instruments import Attributes, Counter, Gauge, Histogram, UpDownCounter
 from metrics_sdk.default import (
+    aflush,
+    ashutdown,
     concurrency,
     configure,
     counter,
+    deliver_on_sigterm,
     flush,
     gauge,
     health,
@@ -70,9 +73,12 @@ __all__ = [
     "UpDownCounter",
     "View",
     "Window",
+    "aflush",
+    "ashutdown",
     "concurrency",
     "configure",
     "counter",
+    "deliver_on_sigterm",
     "flush",
     "gauge",
     "health",

@@ -41,6 +41,8 @@ class Config:
     histogram, 150 for another series, and nothing for one that was idle in it. `()` turns windows off.
     `without_windows`: patterns of the names of instruments that have totals only, such as `"cache.*"`: saves their windows.
     `disabled`: patterns of the names of instruments that are turned off; what they are given is counted as `disabled`.
+    `denied_attributes`: patterns of attribute keys, such as `"*password*"`, that are left out wherever a value is recorded
+    with them: they are in no series, exemplar or export. The values count, together with those without such attributes.
     `producers`: who has metrics of their own to tell, that leave with the SDK's: objects with a method `produce()`.
     `views`: which streams instruments feed, see `View`.
     `histogram_aggregation`: what histograms without boundaries of their own are, "exponential" (the default) or "explicit".
@@ -73,6 +75,7 @@ class Config:
     resolutions: Sequence[Resolution]
     without_windows: Sequence[str]
     disabled: Sequence[str]
+    denied_attributes: Sequence[str]
     producers: Sequence[Producer]
     views: Sequence[View]
     histogram_aggregation: Literal["exponential", "explicit"] | None
@@ -105,6 +108,7 @@ class Config:
         resolutions: Sequence[tuple[float, float]] = ((10, 600), (60, 7200)),
         without_windows: Sequence[str] = (),
         disabled: Sequence[str] = (),
+        denied_attributes: Sequence[str] = (),
         producers: Sequence[Producer] = (),
         views: Sequence[View] = (),
         histogram_aggregation: Literal["exponential", "explicit"] | None = None,
@@ -134,6 +138,7 @@ class Config:
         resolutions = checked("Config.resolutions", resolutions)
         _check_patterns("Config.without_windows", without_windows)
         _check_patterns("Config.disabled", disabled)
+        _check_patterns("Config.denied_attributes", denied_attributes)
         check_whole("Config.max_series_per_instrument", max_series_per_instrument, 1)
         check_whole("Config.max_series", max_series, 1)
         if series_ttl_seconds is not None:
@@ -170,6 +175,7 @@ class Config:
             resolutions=resolutions,
             without_windows=tuple(without_windows),
             disabled=tuple(disabled),
+            denied_attributes=tuple(denied_attributes),
             producers=tuple(producers),
             views=tuple(views),
             histogram_aggregation=histogram_aggregation,

@@ -6,6 +6,7 @@ before, bound ones and decorated functions included, goes on under the new one.
 
 from __future__ import annotations
 
+import copyreg
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +14,7 @@ from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
 
 from metrics_sdk.config import Config
+from metrics_sdk.core import kinds
 from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.instruments import Attributes, Counter, Directory, Gauge, Histogram, Instrument, UpDownCounter
 from metrics_sdk.errors import ConfigurationError
@@ -21,8 +23,8 @@ from metrics_sdk.health import Health
 from metrics_sdk.interval import Seconds, Time
 from metrics_sdk.parallelism import Concurrency
 from metrics_sdk.query import Aggregate, Grouped
-from metrics_sdk.registry import Observable, Observations
-from metrics_sdk.sdk import MetricsSDK
+from metrics_sdk.registry import CLASSES, Observable, Observations
+from metrics_sdk.sdk import MetricsSDK, handle_sigterm
 from metrics_sdk.snapshot import Snapshot
 from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.timing import Instrumented, Timed
@@ -88,6 +90,35 @@ def configure(config: Config) -> MetricsSDK:
 def reconfigure(**changes: Any) -> Config:
     """Change how the process-wide SDK works while it is running; see `MetricsSDK.reconfigure`."""
     return current().reconfigure(**changes)
+
+
+def _pickled(instrument: Instrument) -> tuple[Any, ...]:
+    """Return how an instrument is pickled: as what it was declared as, so that it is the same-named one elsewhere.
+
+    Raises TypeError for one of another SDK: elsewhere there is no such SDK.
+    """
+    description = instrument.route.table.own().description
+    known = None if _current is None else _current.registry.declared.get(description.name.lower())
+    if known is None or instrument.bound is not known.bound:
+        raise TypeError(f"cannot pickle {instrument!r}: only instruments of the process-wide SDK can be found again elsewhere")
+    declared = (description.kind.name, description.name, description.unit, description.description, description.boundaries)
+    return _unpickled, (*declared, description.provisional, instrument.route.base)
+
+
+def _unpickled(
+    kind: str, name: str, unit: str, text: str, boundaries: tuple[float, ...] | None, provisional: str, base: Pairs
+) -> Instrument:
+    registry = current().registry
+    made: Instrument
+    if provisional == "record":
+        made = registry.provisional(name)
+    else:
+        made = registry.declare(kinds.BY_NAME[kind], name, unit, text, boundaries, provisional)
+    return made.bind(dict(base)) if base else made
+
+
+for _class in set(CLASSES.values()):
+    copyreg.pickle(_class, _pickled)
 
 
 def _put(config: Config) -> MetricsSDK:
@@ -217,6 +248,25 @@ def health() -> Health:
 def flush(timeout: float = 5.0) -> bool:
     """Merge everything that was recorded before the call, and export it; see `MetricsSDK.flush`."""
     return current().flush(timeout)
+
+
+async def aflush(timeout: float = 5.0) -> bool:
+    """Flush as `flush()` does, while the event loop goes on."""
+    return await current().aflush(timeout)
+
+
+async def ashutdown(timeout: float = 5.0) -> bool:
+    """Shut down as `shutdown()` does, while the event loop goes on."""
+    return await current().ashutdown(timeout)
+
+
+def deliver_on_sigterm(timeout: float | None = None) -> None:
+    """Have everything delivered when SIGTERM ends the process, within `timeout` seconds; see `MetricsSDK.deliver_on_sigterm`.
+
+    Whichever SDK is the process-wide one by then.
+    """
+    seconds = current().config.shutdown_timeout_seconds if timeout is None else timeout
+    handle_sigterm(0, lambda: _current, seconds)
 
 
 def shutdown(timeout: float = 5.0) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _thread
 import time
 from collections.abc import Callable
+from weakref import WeakMethod
 
 from metrics_sdk.alarm import Alarm
 from metrics_sdk.clock import Clock
@@ -20,14 +21,15 @@ class Flusher:
 
     Started by the first recording, so by a signal handler or a finaliser as well: hence a bare thread: `threading.Thread.start`
     waits for the new thread, under a lock. Ended by an
-    exception that could not be caught, it is started again after a pause that doubles each time.
+    exception that could not be caught, it is started again after a pause that doubles each time. It does not keep alive whose
+    `work` it does: without that the thread ends.
     """
 
     def __init__(self, clock: Clock, faults: Faults, work: Callable[[], float], ended: Callable[[], None]) -> None:
         self._clock = clock
         self._faults = faults
-        self._work = work  # returns the monotonic time of the next pass
-        self._ended = ended
+        self._work = WeakMethod(work)  # returns the monotonic time of the next pass
+        self._ended = WeakMethod(ended)
         self.reset()
 
     def reset(self) -> None:
@@ -89,10 +91,20 @@ class Flusher:
         finally:
             self._ident = None
             if not self._stopping and not self._spawn(self._longer_pause()):
-                self._ended()
+                ended = self._ended()
+                if ended is not None:
+                    ended()
 
     def _pass(self, alarm: Alarm) -> None:
-        next_pass = self._work()
+        next_pass = self._worked()
         self._pause = 0.0
         self.cpu_seconds = time.thread_time()
-        alarm.sleep(max(_SOONEST, next_pass - self._clock.monotonic()))
+        if not self._stopping:
+            alarm.sleep(max(_SOONEST, next_pass - self._clock.monotonic()))
+
+    def _worked(self) -> float:
+        work = self._work()
+        if work is None:
+            self._stopping = True
+            return 0.0
+        return work()

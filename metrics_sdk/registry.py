@@ -45,7 +45,7 @@ _monotonic = time.monotonic
 #: Of each stream of an observable, the series that are observed this time, with their totals; None for what is no total.
 Seen = dict[Table, dict[Series, Any]]
 
-_CLASSES: dict[str, type[Instrument]] = {
+CLASSES: dict[str, type[Instrument]] = {
     "counter": Counter,
     "up_down_counter": UpDownCounter,
     "gauge": Gauge,
@@ -78,6 +78,14 @@ class Observable:
 
     def __repr__(self) -> str:
         return f"<Observable of {self.instrument!r}>"
+
+    def __copy__(self) -> Observable:
+        """Return this very handle."""
+        return self
+
+    def __deepcopy__(self, known: dict[int, Any]) -> Observable:
+        """Return this very handle."""
+        return self
 
     def close(self) -> None:
         """Call back no more. What only this callback reported is then no longer exported, nor found by queries."""
@@ -154,7 +162,7 @@ class Registry:
     def _add(self, key: str, description: Description) -> Instrument:
         """Return the instrument of that name: a new one, or another thread's that was faster."""
         home = self.home
-        made = _CLASSES[description.kind.name](home.streams.new_table(description), (), {})
+        made = CLASSES[description.kind.name](home.streams.new_table(description), (), {})
         winner = self.declared.setdefault(key, made)
         if winner is made:
             home.streams.publish(made.route.table)
@@ -184,7 +192,7 @@ class Registry:
         if wanted.kind is before.description.kind:
             known.redirect(table)
         else:
-            made = _CLASSES[wanted.kind.name](table, (), {})
+            made = CLASSES[wanted.kind.name](table, (), {})
             self.declared[key] = made
         self.home.streams.publish(table, replace=True)
         self.home.streams.arrange(made)
@@ -230,7 +238,7 @@ class Registry:
         known = kinds.POSITIVE_HISTOGRAM if kind == "histogram" else kinds.BY_NAME[kind]
         wanted = Description(name, known, unit, description, boundaries, "", "a meter", meter)
         streams = self.home.streams
-        made = _CLASSES[wanted.kind.name](streams.new_table(wanted), (), {})
+        made = CLASSES[wanted.kind.name](streams.new_table(wanted), (), {})
         if len(streams.first_tables()) >= self.home.max_instruments:
             made.redirect(streams.refusing(self.refusal(INSTRUMENT_LIMIT).route.table, INSTRUMENT_LIMIT))
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import itertools
 import math
@@ -15,6 +16,7 @@ from functools import partial
 from typing import Any, cast
 
 from metrics_sdk.alarm import Latch
+from metrics_sdk.aside import aside
 from metrics_sdk.callbacks import CallbackRunner
 from metrics_sdk.checks import check_seconds
 from metrics_sdk.collector import Collector, cumulative, metric
@@ -46,7 +48,7 @@ from metrics_sdk.resource import Resource
 from metrics_sdk.slices import in_slices
 from metrics_sdk.snapshot import Metric, Snapshot
 from metrics_sdk.store import AggregateMap
-from metrics_sdk.streams import Streams
+from metrics_sdk.streams import Streams, matches
 from metrics_sdk.subscriptions import Subscription
 from metrics_sdk.temporality import Preference
 from metrics_sdk.timing import Instrumented, Timed, instrument_by_name
@@ -94,6 +96,8 @@ class MetricsSDK:
         self._flusher = Flusher(config.clock, self.faults, self._pass, self._flusher_ended)
         self._callbacks = CallbackRunner(self.faults)
         self._scope.max_series = config.max_series
+        if config.denied_attributes:
+            self._scope.denied = partial(matches, config.denied_attributes)
         self._scope.sampler = sampler(config.exemplar_filter or "always_off", config.clock.time)
         self.streams = Streams(self._scope, self._store, config.clock, self.faults, lambda: self.config)
         self._journal = Journal(self.streams, self._scope, self.faults, self.health)
@@ -155,7 +159,7 @@ class MetricsSDK:
         self._shut_down = Latch()
         self._shutdown_result = False
         self._starting = threading.RLock()
-        self._at_exit_registered = False
+        self._exit_hook: Callable[[], None] | None = None
         self._finalizer: Any = None
         self._produced: list[Metric] = []  # what others had to tell when they were asked last
 
@@ -454,7 +458,8 @@ class MetricsSDK:
         finally:
             self._shutting_down = None
             self._shut_down.open()
-            atexit.unregister(self._at_exit)
+            if self._exit_hook is not None:
+                atexit.unregister(self._exit_hook)
             if self._finalizer is not None:
                 self._finalizer.cancel()
         self._journal.report("DEBUG", "final ")
@@ -474,16 +479,47 @@ class MetricsSDK:
         self._exports.join(deadline)
         return complete
 
+    async def aflush(self, timeout: float = 5.0) -> bool:
+        """Flush as `flush()` does, while the event loop goes on."""
+        return await aside(partial(self.flush, timeout))
+
+    async def ashutdown(self, timeout: float = 5.0) -> bool:
+        """Shut down as `shutdown()` does, while the event loop goes on."""
+        return await aside(partial(self.shutdown, timeout))
+
+    def deliver_on_sigterm(self, timeout: float | None = None) -> None:
+        """Have everything delivered when SIGTERM ends the process, within `timeout` seconds; see `termination`.
+
+        `timeout`: None is `shutdown_timeout_seconds`. What is recorded after the signal is counted as `after_shutdown`. A
+        handler that was there before is called as ever, and decides what becomes of the process. Call it in the main thread,
+        after whatever else installs handlers; raises ConfigurationError elsewhere.
+        """
+        handle_sigterm(id(self), weakref.ref(self), self.config.shutdown_timeout_seconds if timeout is None else timeout)
+
     def is_own_thread(self) -> bool:
         """Tell whether one of the SDK's own threads is calling."""
         own = self._flusher.is_current_thread() or self._callbacks.is_current_thread()
         return own or self._exports.is_current_thread()
+
+    def __del__(self) -> None:
+        # Nobody holds it any more, nor an instrument of it. This may be the garbage collector, anywhere: it waits for nothing.
+        if getattr(self, "_exit_hook", None) is not None and self.config.background and not self._scope.is_closed():
+            try:
+                _thread.start_new_thread(self.shutdown, (self.config.shutdown_timeout_seconds,))
+            except RuntimeError:
+                self._flusher.stop()  # the interpreter is on its way out, or has no thread left to deliver with
 
     def __enter__(self) -> MetricsSDK:
         return self
 
     def __exit__(self, *exc: object) -> None:
         self.shutdown(self.config.shutdown_timeout_seconds)
+
+    async def __aenter__(self) -> MetricsSDK:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.ashutdown(self.config.shutdown_timeout_seconds)
 
     # ---- what the parts call ------------------------------------------------------------------------------------
 
@@ -512,13 +548,15 @@ class MetricsSDK:
         if self._scope.running:
             return
         self._scope.running = True
-        if not self._at_exit_registered:
-            self._at_exit_registered = True
-            atexit.register(self._at_exit)
+        if self._exit_hook is None:
+            # Where there is no thread that could deliver what an SDK has that nobody holds any more, the exit does so.
+            keeps = not self.config.background and bool(self.config.exporters)
+            self._exit_hook = self._at_exit if keeps else partial(_end, weakref.ref(self))
+            atexit.register(self._exit_hook)
             # A child of multiprocessing ends without running what atexit knows.
             util = sys.modules.get("multiprocessing.util")
             if util is not None:
-                self._finalizer = util.Finalize(None, self._at_exit, exitpriority=10)
+                self._finalizer = util.Finalize(None, self._exit_hook, exitpriority=10)
         if self.config.background:
             self._scope.running = self._flusher.start()
             if self._scope.running:
@@ -590,6 +628,20 @@ class MetricsSDK:
         self._exports.forked()
         self._reconfiguring = threading.RLock()
         self._reset_process_state()
+
+
+def _end(reference: weakref.ref[MetricsSDK]) -> None:
+    sdk = reference()
+    if sdk is not None:
+        sdk._at_exit()
+
+
+def handle_sigterm(key: int, sdk: Callable[[], MetricsSDK | None], timeout: float) -> None:
+    """Have what `sdk` returns, if it does, deliver everything when SIGTERM comes."""
+    from metrics_sdk.termination import TERMINATION  # when it is asked for
+
+    check_seconds("timeout", timeout)
+    TERMINATION.add(key, sdk, timeout)
 
 
 def _shards(config: Config) -> int:

@@ -160,7 +160,7 @@ class Streams:
             return
         self._instruments[instrument] = None
         name = instrument.name.lower()
-        windowed = bool(config.resolutions) and not _matches(config.without_windows, name)
+        windowed = bool(config.resolutions) and not matches(config.without_windows, name)
         for one in published.all():
             if windowed and not one.windowed:
                 one.windowed_since = self._clock.time()
@@ -168,7 +168,7 @@ class Streams:
             for series in list(one.series.values()):
                 series.windowed = windowed
         dropped = not any([self.of(published, reader) for reader in self.readers])
-        disabled = dropped or _matches(config.disabled, name)
+        disabled = dropped or matches(config.disabled, name)
         route = instrument.route
         if disabled and table.stands_for is not published:
             instrument.redirect(self.refusing(published, DISABLED))
@@ -291,9 +291,10 @@ def _sort(table: Table) -> tuple[object, ...]:
     return table.kind.name, table.description.unit, stream.aggregation, stream.boundaries
 
 
-def _matches(patterns: Sequence[str], name: str) -> bool:
+def matches(patterns: Sequence[str], name: str) -> bool:
+    """Tell whether a name matches one of the patterns, whatever their case."""
     if not patterns:
         return False
     from fnmatch import fnmatchcase  # 3 ms, and not before there are patterns
 
-    return any([fnmatchcase(name, pattern.lower()) for pattern in patterns])
+    return any([fnmatchcase(name.lower(), pattern.lower()) for pattern in patterns])

@@ -174,6 +174,14 @@ class Instrument:
         """The kind, as data."""
         return self.route.table.description.kind
 
+    def __copy__(self) -> Instrument:
+        """Return this very instrument: a copy that records elsewhere is nobody's wish."""
+        return self
+
+    def __deepcopy__(self, known: dict[int, Any]) -> Instrument:
+        """Return this very instrument."""
+        return self
+
     def __repr__(self) -> str:
         base = dict(self.route.base)
         return f"<{self.kind} {self.name!r}{' ' + repr(base) if base else ''}>"

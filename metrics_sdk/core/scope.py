@@ -7,6 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, final
 
+from metrics_sdk.core.attributes import Pairs
 from metrics_sdk.core.build import COMPILED
 
 if COMPILED:
@@ -59,12 +60,18 @@ class Scope:
         self.series = 0  # of all streams
         self.max_series = 1 << 62
         self.sampler: Sampler | None = None  # which values become exemplars; None: none
+        self.denied: Callable[[str], bool] | None = None  # keys of attributes that are left out; None: none
         # These are changed one entry at a time and never swapped: a recorder may hold a reference.
         self.dirty: Final[dict[Cell, None]] = {}
         self.opened: Final[dict[Series, None]] = {}
         self.observed: Final[dict[Series, Observed]] = {}  # the totals of observable instruments
         self.refused: Final[dict[Series, None]] = {}  # those that values were dropped of since it was last told
         self.cells: Final[dict[Cell, None]] = {}  # those that cannot notice a fork by themselves
+
+    def permitted(self, pairs: Pairs) -> Pairs:
+        """Return those of the attributes whose keys are not denied."""
+        denied = self.denied
+        return pairs if denied is None else tuple([pair for pair in pairs if not denied(pair[0])])
 
     def is_closed(self) -> bool:
         """Tell whether the SDK was shut down."""

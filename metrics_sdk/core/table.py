@@ -147,6 +147,7 @@ class Table:
 
     def cell_for(self, pairs: Pairs) -> Cell:
         """Return what values with these attributes are recorded into: a cell of this stream, and of the others if there are."""
+        pairs = self.scope.permitted(pairs)
         cell = self._cell(pairs)
         return FanOutCell([cell, *[other._cell(pairs) for other in self.others]]) if self.others else cell
 
