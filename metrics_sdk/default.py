@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copyreg
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -50,12 +51,30 @@ def _first_use(name: object) -> Instrument:
     return current().registry.provisional(name)
 
 
-_directory = Directory(_first_use)
-_current: MetricsSDK | None = None
+_directory: Directory = globals().get("_directory") or Directory(_first_use)
+# Of this module, loaded anew, what was there before is kept: instruments that were handed out record there.
+_current: MetricsSDK | None = globals().get("_current")
 # Reentrant: a finaliser may record for the first time while its own thread is making the SDK.
 _making: Any = threading.RLock()
 
 record: Record = _directory.record
+
+
+def _tell_of_another() -> None:
+    """Tell when the package was imported a second time, under another name or after it was taken out of `sys.modules`."""
+    others = vars(sys).setdefault("_metrics_sdk_imports", [])  # outlives the modules
+    if any([other != id(_directory) for other in others]):
+        import logging
+
+        logging.getLogger("metrics_sdk").warning(
+            "metrics_sdk is imported a second time in this process, here as %s: what was declared with the first one goes on "
+            "under a configuration of its own, and each of the two delivers its own values",
+            __name__.partition(".")[0],
+        )
+    others.append(id(_directory))
+
+
+_tell_of_another()
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: _making._at_fork_reinit())
