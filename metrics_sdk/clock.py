@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Protocol
 
-# Bound at import, so that a library which patches `time` for its tests does not stop the flusher.
-_time = time.time
-_monotonic = time.monotonic
+# The machine's own, whatever becomes of `time` in a test: freezegun replaces the functions of `time` in every module that
+# has one, under any name, which would stop the flusher and every deadline. It does not know what is wrapped.
+_time = partial(time.time)
+monotonic = partial(time.monotonic)
+perf_counter = partial(time.perf_counter)
 
 
 class Clock(Protocol):
@@ -29,7 +32,7 @@ class SystemClock:
 
     def monotonic(self) -> float:
         """Return seconds that never go back."""
-        return _monotonic()
+        return monotonic()
 
 
 class ManualClock:

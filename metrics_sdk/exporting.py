@@ -9,11 +9,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from functools import partial
-from time import monotonic as _monotonic
 from typing import Any
 
 from metrics_sdk.alarm import Alarm, Latch
-from metrics_sdk.clock import Clock
+from metrics_sdk.clock import Clock, monotonic
 from metrics_sdk.core.exclusion import exclusively, result_exclusively
 from metrics_sdk.errors import ExportError
 from metrics_sdk.export import Export
@@ -125,7 +124,7 @@ class ExportWorker:
             return True
         if self._quiet_until > self._clock.monotonic() and job.last_until is None:
             return False
-        timeout = min(self.export.timeout_seconds, max(_LEAST_SECONDS, deadline - _monotonic()))
+        timeout = min(self.export.timeout_seconds, max(_LEAST_SECONDS, deadline - monotonic()))
         work = partial(self._attempt, job, timeout)
         return result_exclusively(self._inline, work, timeout, otherwise=False)
 
@@ -178,7 +177,7 @@ class ExportWorker:
         if job.last_until is not None and urgent:
             wait = 0.0  # there will be no other time
         if wait > 0:
-            if job.last_until is not None and (job.attempts > 1 or _monotonic() + wait >= job.last_until):
+            if job.last_until is not None and (job.attempts > 1 or monotonic() + wait >= job.last_until):
                 self._stopped = True
                 for one in list(jobs):
                     one.acknowledge(failed=True)
@@ -187,7 +186,7 @@ class ExportWorker:
             return
         timeout = self.export.timeout_seconds
         if job.last_until is not None:
-            timeout = min(timeout, max(_LEAST_SECONDS, job.last_until - _monotonic()))
+            timeout = min(timeout, max(_LEAST_SECONDS, job.last_until - monotonic()))
         self._attempt(job, timeout)
         for one in list(jobs):
             if one.number <= job.number:  # newer ones have come in the meantime

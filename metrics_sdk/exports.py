@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
 
+from metrics_sdk.clock import monotonic
 from metrics_sdk.collector import Collector
 from metrics_sdk.config import Config
 from metrics_sdk.core.exclusion import exclusively
@@ -29,8 +29,6 @@ from metrics_sdk.view import Aggregation
 
 _PATIENCE_SECONDS = 5.0  # for another thread that takes a snapshot
 SUBSCRIBER_SECONDS = 0.5  # what the end of the process waits for a subscriber that is still at a window
-
-_monotonic = time.monotonic
 
 
 class Home(Protocol):
@@ -197,7 +195,7 @@ class Exports:
                 return False
         if self._home.is_own_thread():
             return False
-        acknowledged = [latch.wait(deadline - _monotonic()) for latch in done]
+        acknowledged = [latch.wait(deadline - monotonic()) for latch in done]
         for latch in done:
             latch.abandoned = True
         return all(acknowledged)
@@ -251,7 +249,7 @@ class Exports:
         """Wait for the workers to end after their last job."""
         for worker in self.workers:
             patience = SUBSCRIBER_SECONDS if isinstance(worker.export.exporter, Subscription) else math.inf
-            worker.join(min(patience, deadline - _monotonic()))
+            worker.join(min(patience, deadline - monotonic()))
 
     def is_current_thread(self) -> bool:
         """Tell whether one of the exporters or subscribers is calling."""

@@ -7,15 +7,13 @@ import http.client
 import os
 import select
 import socket
-import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from metrics_sdk.clock import monotonic
 from metrics_sdk.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl
-
-_monotonic = time.monotonic
 
 
 class TLS(NamedTuple):
@@ -51,7 +49,7 @@ class Connection(http.client.HTTPConnection):
         """Return a socket that is connected to the first address that answers; the deadline is for all of them together."""
         error: OSError = OSError(f"{self.host} has no address")
         for *_, address in socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM):
-            left = self.deadline - _monotonic()
+            left = self.deadline - monotonic()
             if left <= 0:
                 raise TimeoutError("timed out")
             try:
@@ -64,7 +62,7 @@ class Connection(http.client.HTTPConnection):
         """Let the socket know of the deadline."""
         if self.sock is not None:
             self.sock.deadline = self.deadline
-            self.sock.settimeout(max(0.001, self.deadline - _monotonic()))
+            self.sock.settimeout(max(0.001, self.deadline - monotonic()))
 
 
 _inherited: list[Connection] = []
@@ -87,7 +85,7 @@ class _Deadline:
     deadline = 0.0
 
     def _wait_no_longer(self) -> None:
-        left = self.deadline - _monotonic()
+        left = self.deadline - monotonic()
         if left <= 0:
             raise TimeoutError("timed out")
         self.settimeout(left)  # type: ignore[attr-defined]

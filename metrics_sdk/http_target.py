@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from metrics_sdk.clock import monotonic
 from metrics_sdk.errors import ConfigurationError, ExportError
 from metrics_sdk.http_connection import TLS as TLS  # part of what exporters need, as the rest of this module
 from metrics_sdk.http_connection import Connection, is_readable, leave, tls_context
@@ -32,8 +33,6 @@ _SHOWN = 200  # characters of what the other side says
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")  # RFC 9110, section 5.6.2
 _FIELD = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
 _OURS = ("content-length", "transfer-encoding", "host", "connection")
-
-_monotonic = time.monotonic
 
 
 class Answer(NamedTuple):
@@ -124,7 +123,7 @@ class HTTPTarget:
         but 2xx refuses that one request for good. `refused` tells what of a request was, though the answer is 2xx.
         Raises ExportError, which tells how far it came.
         """
-        deadline = _monotonic() + timeout
+        deadline = monotonic() + timeout
         settled = lost = 0
         why = ""
         failed = False

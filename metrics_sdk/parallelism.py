@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar
 
+from metrics_sdk.clock import perf_counter
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.instruments import Counter, Gauge, Histogram
 from metrics_sdk.errors import DeclarationError
@@ -26,7 +27,6 @@ R = TypeVar("R")
 FOLD_AT = 4096  # events after which whoever enters or leaves works them out
 SATURATED = 0.8  # processors' worth of work above which the processor time says what is achieved
 
-_now = time.perf_counter
 _cpu = time.thread_time
 
 
@@ -95,7 +95,7 @@ class Concurrency:
         self._events: list[tuple[float, int]] = []  # when, and how many more are in flight from then on
         # How many are in flight, since when that is worked out, and the last event that this includes: changed in one store,
         # so that an exception in the middle has no event worked out twice.
-        self._state: tuple[int, float, object] = (0, _now(), None)
+        self._state: tuple[int, float, object] = (0, perf_counter(), None)
         self._life = object()  # by which those who entered before a fork are known
 
     # ---- entering and leaving -----------------------------------------------------------------------------------
@@ -112,15 +112,15 @@ class Concurrency:
             started, cpu, life = entered[-1]
             self._leave(started, _cpu() - cpu, life)
         else:  # entered in another context: how long ago is not known
-            self._events.append((_now(), -1))
+            self._events.append((perf_counter(), -1))
 
     def _enter(self) -> float:
-        started = _now()
+        started = perf_counter()
         self._events.append((started, 1))
         return started
 
     def _leave(self, started: float, cpu: float, life: object) -> None:
-        ended = _now()
+        ended = perf_counter()
         if life is self._life:
             self._events.append((ended, -1))
         self._duration.record_seconds(ended - started)
@@ -174,7 +174,7 @@ class Concurrency:
         taken = events[:]
         busy = weighted = 0.0
         most = inside
-        for when, change in [*sorted(taken), (_now(), 0)]:
+        for when, change in [*sorted(taken), (perf_counter(), 0)]:
             passed = max(0.0, when - at)
             busy += passed if inside > 0 else 0.0
             weighted += passed * max(0, inside)

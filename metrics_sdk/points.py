@@ -19,7 +19,7 @@ from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
-from metrics_sdk.clock import Clock
+from metrics_sdk.clock import Clock, monotonic
 from metrics_sdk.config import Config
 from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Aggregate
 from metrics_sdk.core.attributes import handler_codes, raised_by_signal_handler
@@ -44,8 +44,6 @@ _AHEAD_SECONDS = 60.0  # clocks of other machines may be ahead of ours by less t
 _MORE = 8192
 _PAUSE_SECONDS = 0.001
 _WAIT_SECONDS = 0.01  # for the drain lock, before it is looked whether there is room
-
-_monotonic = time.monotonic
 
 
 class Point:
@@ -143,10 +141,10 @@ class Points:
             return len(self._buffers[shard]) < self._config.point_buffer_size + _MORE
         if policy == "block":
             lock = self._places.drain_lock
-            deadline = _monotonic() + self._config.point_block_seconds
+            deadline = monotonic() + self._config.point_block_seconds
             ours = any([one._is_owned() for one in (lock, *self._locks, *self._places.locks)])  # inside a finaliser, say
             waits = not ours and not self._is_own_thread() and not _in_signal_handler()
-            while waits and _monotonic() < deadline:
+            while waits and monotonic() < deadline:
                 # Whoever waits does the flusher's work; where another thread is at it, there will be room.
                 exclusively(lock, self.take, _WAIT_SECONDS)
                 if len(self._buffers[shard]) < self._config.point_buffer_size:

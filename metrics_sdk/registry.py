@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from metrics_sdk.clock import monotonic
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Sum
 from metrics_sdk.core.attributes import OVERFLOW
@@ -40,7 +40,6 @@ MAX_DESCRIPTION_LENGTH = 1024
 #: What an observable's callback returns: one number, or numbers with attributes.
 Observations = float | Iterable[tuple[float, Attributes]]
 
-_monotonic = time.monotonic
 
 #: Of each stream of an observable, the series that are observed this time, with their totals; None for what is no total.
 Seen = dict[Table, dict[Series, Any]]
@@ -283,7 +282,7 @@ class Registry:
                 if total is not None:
                     _move_to(instrument, series, total)
             table.observed = frozenset([series for series in totals if table.owns(series)])
-            table.observed_at = _monotonic()
+            table.observed_at = monotonic()
 
     def redirect(self, home: Home) -> None:
         """Move all instruments to another SDK: they record there from now on, bound ones too."""

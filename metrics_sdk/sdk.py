@@ -9,7 +9,6 @@ import math
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -19,6 +18,7 @@ from metrics_sdk.alarm import Latch
 from metrics_sdk.aside import aside
 from metrics_sdk.callbacks import CallbackRunner
 from metrics_sdk.checks import check_seconds
+from metrics_sdk.clock import monotonic
 from metrics_sdk.collector import Collector, cumulative, metric
 from metrics_sdk.config import CHANGEABLE, Config
 from metrics_sdk.core import IN_MAIN_INTERPRETER, kinds
@@ -56,8 +56,6 @@ from metrics_sdk.tracing import sampler
 from metrics_sdk.view import Aggregation
 
 OBSERVE_SECONDS = 5.0  # how long a reader waits for observable callbacks
-
-_monotonic = time.monotonic  # for waiting in real time, whatever clock the SDK is given
 
 
 class MetricsSDK:
@@ -357,13 +355,13 @@ class MetricsSDK:
         Its deltas come again until `collector.acknowledge()` says that they have arrived; `acknowledged`: they have.
         Raises TimeoutError if another collection of this reader does not end within `timeout` seconds.
         """
-        deadline = _monotonic() + timeout
+        deadline = monotonic() + timeout
         if not collector.lock.acquire(timeout=max(0.0, timeout)):
             raise TimeoutError(f"this reader is collecting already, and does not end within {timeout:g} s")
         try:
-            asked_at = _monotonic()
+            asked_at = monotonic()
             answered = self._observe(deadline - asked_at)
-            self._store.drain(timeout=max(0.1, deadline - _monotonic()))
+            self._store.drain(timeout=max(0.1, deadline - monotonic()))
             self._expiry.forget_unobserved()
             # A callback that does not answer in time costs what was to be asked after it, and no counter.
             metrics = collector.collect(-math.inf if answered else asked_at)
@@ -427,9 +425,9 @@ class MetricsSDK:
         True: it is merged, and every exporter acknowledged it, within `timeout` seconds. Called by an exporter, a callback or a
         handler that interrupted a flush, it returns False at once: the flush that is under way goes on.
         """
-        deadline = _monotonic() + timeout
+        deadline = monotonic() + timeout
         observed = self._observe(timeout, on_demand=bool(self._exports.workers))
-        drained = self._store.drain(timeout=max(0.0, deadline - _monotonic())) and observed
+        drained = self._store.drain(timeout=max(0.0, deadline - monotonic())) and observed
         self._journal.tell_refused()  # also where nothing but drops has come, and no flusher runs
         if not self.config.background:
             self._store.age()
@@ -447,7 +445,7 @@ class MetricsSDK:
         True: everything was merged and acknowledged within `timeout` seconds. The first call does the work, others wait for it
         and return what it returned. Runs at the interpreter's exit by itself.
         """
-        deadline = _monotonic() + timeout
+        deadline = monotonic() + timeout
         if next(self._first_shutdown):
             if self._shutting_down != threading.get_ident() and not self.is_own_thread():
                 self._shut_down.wait(timeout)  # else we are inside a handler that interrupted it, or in what it waits for
@@ -466,13 +464,13 @@ class MetricsSDK:
         return self._shutdown_result
 
     def _shutdown(self, deadline: float) -> bool:
-        complete = self._observe(deadline - _monotonic(), on_demand=bool(self._exports.workers))
+        complete = self._observe(deadline - monotonic(), on_demand=bool(self._exports.workers))
         if COMPILED:
             self._scope.close()
         else:  # an interpreted cell has no such check on its fast path: it stops when it is taken for the last time
-            complete = self._store.drain(timeout=deadline - _monotonic()) and complete
+            complete = self._store.drain(timeout=deadline - monotonic()) and complete
             self._scope.close()
-        complete = self._store.drain(timeout=max(0.1, deadline - _monotonic())) and complete
+        complete = self._store.drain(timeout=max(0.1, deadline - monotonic())) and complete
         self._flusher.stop()
         self._callbacks.stop()
         complete = self._exports.export_all(deadline, last=True) and complete

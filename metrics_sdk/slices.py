@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from metrics_sdk.clock import perf_counter
+
 T = TypeVar("T")
 
 # Neither compiled nor interpreted code gives up the GIL before the switch interval (5 ms): so work is done in slices of
@@ -18,9 +20,9 @@ def in_slices(items: Iterable[T], looking_every: int = 16) -> Iterator[T]:
 
     `looking_every`: so many items take a few microseconds; then the clock is looked at.
     """
-    end = time.perf_counter() + SLICE_SECONDS
+    end = perf_counter() + SLICE_SECONDS
     for number, item in enumerate(items):
         yield item
-        if not number % looking_every and time.perf_counter() > end:
+        if not number % looking_every and perf_counter() > end:
             time.sleep(0)
-            end = time.perf_counter() + SLICE_SECONDS
+            end = perf_counter() + SLICE_SECONDS

@@ -6,17 +6,15 @@ import _thread
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
 from metrics_sdk.alarm import Alarm
+from metrics_sdk.clock import monotonic
 from metrics_sdk.errors import ConfigurationError
 
 _LONGEST_WAIT_SECONDS = 1.0  # for the main thread to hear that all is delivered
-
-_monotonic = time.monotonic
 
 
 class Ending(Protocol):
@@ -40,10 +38,10 @@ class Termination:
     def __init__(self) -> None:
         self._sdks: dict[int, Callable[[], Ending | None]] = {}
         self._timeout = 0.0
-        self._previous: Any = None
+        self._previous: list[Any] = []  # what was there when this one was installed, the last time first
         self._begun_in = 0  # the process that is ending
         self._delivered = False
-        self._chaining = False
+        self._level = 0
 
     def add(self, key: int, sdk: Callable[[], Ending | None], timeout: float) -> None:
         """Deliver what `sdk` has as well; None: it is gone. `key` tells one from another.
@@ -57,19 +55,18 @@ class Termination:
                 signal.signal(signal.SIGTERM, self._handle)
             except ValueError as error:
                 raise ConfigurationError(f"a handler of SIGTERM can be installed by the main thread alone: {error}") from None
-            self._previous = installed
+            self._previous.insert(0, installed)
         self._sdks[key] = sdk
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        previous = self._previous
+        previous = self._previous[self._level] if self._level < len(self._previous) else signal.SIG_DFL
         if callable(previous):
-            if not self._chaining:  # else the other handler calls this one, as it was there before it
-                self._chaining = True
-                try:
-                    self._aside(self._flush)
-                    previous(number, frame)
-                finally:
-                    self._chaining = False
+            self._level += 1  # should that one call this one, which was there before it, then what was there before that counts
+            try:
+                self._aside(self._flush)
+                previous(number, frame)
+            finally:
+                self._level -= 1
         elif previous == signal.SIG_IGN:
             self._aside(self._flush)
         elif self._begun_in != os.getpid():  # of a child that was forked meanwhile, the thread is not there
@@ -97,10 +94,10 @@ class Termination:
             os._exit(128 + signal.SIGTERM)  # the main thread is in a call that no signal interrupts
 
     def _each(self, deliver: Callable[[Ending, float], object]) -> None:
-        deadline = _monotonic() + self._timeout
+        deadline = monotonic() + self._timeout
         sdks = [sdk for sdk in [one() for one in list(self._sdks.values())] if sdk is not None]
         for at, sdk in enumerate(sdks):
-            seconds = max(0.0, deadline - _monotonic()) / (len(sdks) - at)  # one that hangs leaves time to the others
+            seconds = max(0.0, deadline - monotonic()) / (len(sdks) - at)  # one that hangs leaves time to the others
             try:
                 deliver(sdk, seconds)
             except Exception as error:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
-import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, ParamSpec, TypeVar
 
+from metrics_sdk.clock import perf_counter
 from metrics_sdk.core.instruments import Attributes, Histogram
 from metrics_sdk.errors import DeclarationError
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_now = time.perf_counter
 
 
 class Timed:
@@ -31,11 +29,11 @@ class Timed:
         self._started = 0.0
 
     def __enter__(self) -> Timed:
-        self._started = _now()
+        self._started = perf_counter()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        elapsed = _now() - self._started
+        elapsed = perf_counter() - self._started
         if kind is not None:
             self._bound().record_failure(elapsed, kind)
         else:
@@ -72,13 +70,13 @@ def _timed_function(histogram: Histogram, function: Callable[P, R]) -> Callable[
 def _timed_coroutine(histogram: Histogram, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     async def timed(*args: Any, **kwargs: Any) -> Any:
-        started = _now()
+        started = perf_counter()
         try:
             result = await function(*args, **kwargs)
         except BaseException as error:
-            histogram.record_failure(_now() - started, type(error))
+            histogram.record_failure(perf_counter() - started, type(error))
             raise
-        histogram.record_seconds(_now() - started)
+        histogram.record_seconds(perf_counter() - started)
         return result
 
     return timed
@@ -87,16 +85,16 @@ def _timed_coroutine(histogram: Histogram, function: Callable[..., Any]) -> Call
 def _timed_generator(histogram: Histogram, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def timed(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        started = _now()  # at the first next(), for a generator's body begins there
+        started = perf_counter()  # at the first next(), for a generator's body begins there
         try:
             result = yield from function(*args, **kwargs)
         except GeneratorExit:  # closed before its end, which is no failure
-            histogram.record_seconds(_now() - started)
+            histogram.record_seconds(perf_counter() - started)
             raise
         except BaseException as error:
-            histogram.record_failure(_now() - started, type(error))
+            histogram.record_failure(perf_counter() - started, type(error))
             raise
-        histogram.record_seconds(_now() - started)
+        histogram.record_seconds(perf_counter() - started)
         return result
 
     return timed
@@ -105,7 +103,7 @@ def _timed_generator(histogram: Histogram, function: Callable[..., Any]) -> Call
 def _timed_async_generator(histogram: Histogram, function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     async def timed(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        started = _now()
+        started = perf_counter()
         inner = function(*args, **kwargs)
         step = inner.__anext__()
         while True:
@@ -114,19 +112,19 @@ def _timed_async_generator(histogram: Histogram, function: Callable[..., Any]) -
             except StopAsyncIteration:
                 break
             except BaseException as error:
-                histogram.record_failure(_now() - started, type(error))
+                histogram.record_failure(perf_counter() - started, type(error))
                 raise
             try:
                 sent = yield item
             except GeneratorExit:  # closed before its end, which is no failure
                 await inner.aclose()
-                histogram.record_seconds(_now() - started)
+                histogram.record_seconds(perf_counter() - started)
                 raise
             except BaseException as error:
                 step = inner.athrow(error)
             else:
                 step = inner.asend(sent)
-        histogram.record_seconds(_now() - started)
+        histogram.record_seconds(perf_counter() - started)
 
     return timed
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-import time
 from collections.abc import Callable
 from http import HTTPStatus
+
+from metrics_sdk.clock import monotonic
 
 from .answer import FAILED, PATH, Answer, Responder, fixed
 from .guard import Guard
@@ -20,8 +21,6 @@ TIMEOUT_SECONDS = 5.0
 
 BAD_REQUEST = fixed(HTTPStatus.BAD_REQUEST, "Not an HTTP/1 request that this server understands.")
 
-_monotonic = time.monotonic
-
 
 class Connection:
     """`deadline` and `writing_since` are by the monotonic clock; `writing_since` is None while nothing is being written."""
@@ -29,7 +28,7 @@ class Connection:
     def __init__(self, sock: socket.socket, responder: Responder, guard: Guard) -> None:
         sock.setblocking(False)
         self.socket = sock
-        self.deadline = _monotonic() + TIMEOUT_SECONDS
+        self.deadline = monotonic() + TIMEOUT_SECONDS
         self.writing_since: float | None = None
         self._responder = responder
         self._guard = guard
@@ -56,7 +55,7 @@ class Connection:
         try:
             request = parse(self._head) if len(self._head) <= MAX_HEAD_BYTES else None
             answer = self._answer(request)
-            self.writing_since = _monotonic()
+            self.writing_since = monotonic()
             self.socket.settimeout(TIMEOUT_SECONDS)
             self.socket.sendall(_head(answer) + answer.body)
             self._discard_rest()

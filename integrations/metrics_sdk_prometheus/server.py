@@ -14,6 +14,8 @@ import threading
 import time
 from collections import deque
 
+from metrics_sdk.clock import monotonic
+
 from .answer import Responder
 from .connection import Connection
 from .guard import Guard
@@ -31,7 +33,6 @@ GRACE_SECONDS = 0.1
 
 _PAUSE_AFTER_ERROR_SECONDS = 0.1
 _LOG_INTERVAL_SECONDS = 60.0
-_monotonic = time.monotonic
 
 
 class Server:
@@ -100,7 +101,7 @@ class Server:
                 self._accept()
             elif key.fileobj in self._reading:
                 self._read(self._reading[key.fileobj])
-        now = _monotonic()
+        now = monotonic()
         while self._reading and (oldest := next(iter(self._reading.values()))).deadline <= now:
             self._drop(oldest)
         if self._ready:
@@ -111,7 +112,7 @@ class Server:
 
     def _recover(self) -> None:
         """Out of descriptors, as a rule: give one back, wait a little, and say so once a minute."""
-        now = _monotonic()
+        now = monotonic()
         if now >= self._log_next:
             self._log_next = now + _LOG_INTERVAL_SECONDS
             logger.exception("accepting requests failed; going on")
@@ -123,7 +124,7 @@ class Server:
         if self._ready:
             return GRACE_SECONDS
         for oldest in self._reading.values():
-            return max(0.0, oldest.deadline - _monotonic())
+            return max(0.0, oldest.deadline - monotonic())
         return None
 
     def _accept(self) -> None:
@@ -182,7 +183,7 @@ class Server:
 
     def _writing(self, seconds: float) -> list[Connection]:
         """Return the connections that have been taking in their answers for that long."""
-        before = _monotonic() - seconds
+        before = monotonic() - seconds
         with self._lock:
             return [one for one in self._answering if one.writing_since is not None and one.writing_since <= before]
 

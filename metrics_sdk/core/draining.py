@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from metrics_sdk.clock import perf_counter
+from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.scope import Scope
 
-_clock: Final = time.perf_counter
+_clock: Final = time.perf_counter if COMPILED else perf_counter
 
 
 def take_slice(scope: Scope, cells: list[Cell], at: int, seconds: float, busy: list[Cell]) -> int:

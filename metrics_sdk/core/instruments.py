@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, Protocol, SupportsFloat, TypeVar, final
 
+from metrics_sdk.clock import perf_counter
 from metrics_sdk.core.attributes import OVERFLOW, Pairs, normalise, raised_by_signal_handler
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
@@ -30,7 +31,7 @@ Attributes = Mapping[str, AttributeValue]
 MAX_SHAPES: Final = 16
 WAYS_PER_SERIES: Final = 16
 
-_now: Final = time.perf_counter
+_now: Final = time.perf_counter if COMPILED else perf_counter
 
 
 class Stopwatch(Protocol):
