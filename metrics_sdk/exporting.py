@@ -20,6 +20,7 @@ from metrics_sdk.export_jobs import Job
 from metrics_sdk.faults import Faults
 from metrics_sdk.health import ExporterHealth
 from metrics_sdk.snapshot import Refused
+from metrics_sdk.tracing import unobserved
 
 FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
@@ -213,7 +214,7 @@ class ExportWorker:
         started = self._busy_since = self._clock.monotonic()
         self._overran = False
         try:
-            refused = job.content.send(self.export.exporter, timeout)
+            refused = unobserved(partial(job.content.send, self.export.exporter, timeout))
         except BaseException as error:  # SystemExit and the like included: they are the exporter's, not the process's
             self._failed(error)
             if isinstance(error, ExportError):
