@@ -11,7 +11,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Protocol, SupportsFloat
 
 from metrics_sdk.config import Config
@@ -39,7 +38,7 @@ class Record(Protocol):
         name: str,
         value: SupportsFloat,
         attributes: Attributes | None = None,
-        timestamp: float | datetime | None = None,
+        timestamp: Time | None = None,
     ) -> None:
         """Record `value` under `name`: with the instrument of that name, else a provisional histogram.
 

@@ -14,7 +14,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
 from functools import partial
 from types import FrameType
 from typing import Any, Protocol
@@ -37,6 +36,7 @@ from metrics_sdk.core.reasons import (
 )
 from metrics_sdk.core.scope import Scope, thread_number
 from metrics_sdk.core.series import Series
+from metrics_sdk.interval import is_a
 from metrics_sdk.resolutions import floor
 
 _BATCH = 512  # points merged between two offers of the GIL
@@ -267,11 +267,11 @@ class Points:
         return counted
 
 
-def _seconds(timestamp: object) -> float | None:
+def _seconds(timestamp: Any) -> float | None:
     """Return the Unix seconds that `timestamp` stands for, None for what is no time."""
     try:
-        if isinstance(timestamp, datetime):
-            return None if timestamp.tzinfo is None else timestamp.timestamp()
+        if is_a("datetime", timestamp):
+            return None if timestamp.tzinfo is None else float(timestamp.timestamp())
         seconds = None if isinstance(timestamp, bool) else to_float(timestamp)
         return seconds if seconds is not None and math.isfinite(seconds) else None
     except Exception as error:  # of a time zone that is not ours
