@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import cramjam
 import pytest
+from metrics_sdk_prometheus import OPENMETRICS, render
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from receiver import Receiver, reply, reset
 
@@ -452,3 +453,23 @@ def test_a_temporality_that_it_cannot_carry_is_refused(row: Row, other: HTTP | U
             with pytest.raises(ConfigurationError, match=f"as {temporality}"):
                 Export(exporter, temporality=temporality)  # type: ignore[arg-type]
     assert row.temporality in getattr(exporter, "temporalities", ("cumulative", "delta"))
+
+
+def test_an_attribute_that_is_denied_leaves_by_no_exporter_nor_endpoint(row: Row, other: HTTP | UnixSocket) -> None:
+    config = Config(
+        exporters=[Export(row.exporter(other.url), temporality=row.temporality)],  # type: ignore[arg-type]
+        denied_attributes=["*password*", "token"],
+        exemplar_filter="always_on",
+        background=False,
+    )
+    with MetricsSDK(config) as sdk:
+        sdk.counter("orders").add(3, {"user.PASSWORD": "hunter2"})
+        sdk.counter("orders").bind({"token": "hunter2"}).add(4)
+        sdk.record("latency", 0.5, {"Token": "hunter2"})
+        sdk.observable_gauge("g", lambda: [(1.0, {"token": "hunter2"})])
+        assert sdk.flush(5)
+        assert b"hunter2" not in render(sdk.snapshot(), OPENMETRICS)
+        assert "hunter2" not in repr(sdk.snapshot())
+    sent = other.sent()
+    assert 7 == row.total(sent)
+    assert not any(b"hunter2" in one for one in sent)
