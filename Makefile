@@ -6,7 +6,7 @@ SOURCES := $(shell find metrics_sdk integrations -name '*.py') pyproject.toml ha
 COMPILED := .venv/compiled/bin
 INTERPRETED := .venv/interpreted/bin
 
-.PHONY: demo test lint bench bench-quick bench-freethreaded soak servers clean
+.PHONY: demo test lint bench bench-quick bench-freethreaded catalogue matrix soak planted fuzz compare servers clean
 
 demo: .venv/compiled/.installed
 	$(COMPILED)/python -P -m metrics_sdk demo --seconds $(SECONDS) --port $(PORT)
@@ -32,17 +32,42 @@ bench-freethreaded: .venv/freethreaded/.benched
 	.venv/freethreaded/bin/python benchmarks/threads.py
 	.venv/freethreaded/bin/python benchmarks/shards.py
 
-# Conservation, re-entrancy, windows against a model, and processes that are killed, at full size: some minutes.
-FULL_SIZE := METRICS_SDK_RECORDS=500000 METRICS_SDK_SECONDS=20 METRICS_SDK_OPERATIONS=60000 METRICS_SDK_KILLS=200
-SOAKED := tests/test_conservation.py tests/test_reentrancy.py tests/test_windows.py tests/test_sqlite.py
-soak: .venv/compiled/.tested .venv/interpreted/.tested
-	$(FULL_SIZE) $(COMPILED)/pytest $(SOAKED)
-	$(FULL_SIZE) $(INTERPRETED)/pytest $(SOAKED)
+# The catalogue of faults: what docs/guarantees.md promises. Reduced, with the core compiled; and at full size on every interpreter
+# there is, compiled and interpreted, and free-threaded: an hour or two.
+PYTHONS ?= python3.11 python3.12 python3.13
+FREETHREADED ?= $$(tools/python-freethreaded .cache/python-freethreaded)
+catalogue: .venv/compiled/.tested
+	$(COMPILED)/pytest tests/catalogue
 
-# Real servers for the tests that use these: Prometheus with promtool, VictoriaMetrics and a Pushgateway, by Debian's package
-# tools, and StatsD, by npm.
+matrix: .venv/compiled/.tested servers
+	METRICS_SDK_REQUIRE_SERVERS=1 $(COMPILED)/python tests/catalogue/matrix.py --python $(PYTHONS) --freethreaded "$(FREETHREADED)"
+
+# Half an hour of everything at once: threads, signals, forks, failing exporters, jumping clocks, changes.
+SOAK_SECONDS ?= 1800
+soak: .venv/compiled/.tested
+	$(COMPILED)/python tests/soak/soak.py --seconds $(SOAK_SECONDS)
+
+# Plants bugs into copies of the package, and shows which test each of them turns red.
+planted: .venv/compiled/.tested
+	$(COMPILED)/python tests/planted/prove.py
+
+# Hostile input to every encoder, read back by parsers of others, with both engines.
+FUZZ_SECONDS ?= 600
+fuzz: .venv/interpreted/.tested
+	$(INTERPRETED)/python tests/fuzz/fuzz.py --engine hypothesis --seconds $(FUZZ_SECONDS)
+	$(INTERPRETED)/pip install --quiet --disable-pip-version-check atheris==3.0.0
+	$(INTERPRETED)/python tests/fuzz/fuzz.py --engine atheris --seconds $(FUZZ_SECONDS)
+
+# The cases that have a counterpart there with the libraries of others; writes the table of docs/guarantees.md.
+compare: .venv/compiled/.benched .venv/compiled/.tested
+	$(COMPILED)/python tests/catalogue/compare.py --write docs/guarantees.md
+
+# Real servers for the tests that use these: Prometheus with promtool, VictoriaMetrics, a Pushgateway and Redis, and wrk, by Debian's
+# package tools, with libraries of their own, and StatsD, by npm.
 servers:
 	tools/debian13 .cache/prometheus prometheus promtool victoria-metrics prometheus-pushgateway
+	tools/debian13 .cache/hosts wrk libluajit-5.1-2 redis-server redis-tools libc6 libstdc++6 libgcc-s1 libatomic1 liblzf1 \
+	  libjemalloc2 libsystemd0 libssl3t64 libcap2 libgcrypt20 liblzma5 libzstd1 liblz4-1 libgpg-error0 zlib1g
 	[ -d .cache/statsd/node_modules/statsd ] || npm install --silent --no-audit --no-fund --prefix .cache/statsd statsd@0.9.0
 
 clean:

@@ -37,11 +37,13 @@ class Latch:
     def __init__(self) -> None:
         self.abandoned = False
         self.failed = False
+        self._opened = False
         self._closed = _thread.allocate_lock()
         self._closed.acquire()
 
     def open(self) -> None:
         """Let everybody through who waits, or will."""
+        self._opened = True
         try:
             self._closed.release()
         except RuntimeError:
@@ -49,9 +51,11 @@ class Latch:
 
     def wait(self, seconds: float) -> bool:
         """Wait until it is opened; False: it was not in so many seconds, or what was waited for has failed."""
-        if not self._closed.acquire(timeout=min(max(0.0, seconds), _thread.TIMEOUT_MAX)):
-            return False
-        self.open()
+        # Once it is open nobody needs the lock: a handler may have interrupted its own thread while that had it.
+        if not self._opened:
+            if not self._closed.acquire(timeout=min(max(0.0, seconds), _thread.TIMEOUT_MAX)):
+                return False
+            self.open()
         return not self.failed
 
     def is_open(self) -> bool:

@@ -24,6 +24,7 @@ class CallbackRunner:
     def reset(self) -> None:
         """Begin anew: at the start, and in a forked child, which has no such thread."""
         self._alarm = Alarm()
+        self._get_ident = _thread.get_ident
         self._waiting: dict[Latch, Callable[[], None]] = {}
         self._starting = threading.RLock()
         self._running = False
@@ -32,13 +33,13 @@ class CallbackRunner:
 
     def is_current_thread(self) -> bool:
         """Tell whether a callback is calling."""
-        return self._ident == _thread.get_ident()
+        return self._ident == self._get_ident()
 
     def run(self, work: Callable[[], None], timeout: float) -> bool:
         """Have the work done once, from now on; False: it was not within `timeout` seconds, and goes on."""
         if self.is_current_thread() or self._stopping:
             return True
-        exclusively(self._starting, self._start)
+        self.start()
         if not self._running:
             work()
             return True
@@ -51,6 +52,10 @@ class CallbackRunner:
         self._faults.report("callbacks", f"the observable callbacks did not end within {timeout:.3g} s, they go on")
         return False
 
+    def start(self) -> None:
+        """Start the thread, if it does not run and can be had."""
+        exclusively(self._starting, self._start)
+
     def stop(self) -> None:
         """End the thread after what it is doing."""
         self._stopping = True
@@ -59,13 +64,15 @@ class CallbackRunner:
     def _start(self) -> None:
         if not self._running:
             self._running = True
+            self._alarm = Alarm()  # of one kind with the thread that sleeps by it: gevent may have patched both since
             try:
                 _thread.start_new_thread(self._run, (self._alarm,))
             except RuntimeError:
                 self._running = False
 
     def _run(self, alarm: Alarm) -> None:
-        self._ident = _thread.get_ident()
+        self._get_ident = _thread.get_ident
+        self._ident = self._get_ident()
         try:
             while not self._stopping and alarm is self._alarm:
                 try:

@@ -26,6 +26,7 @@ FIRST_BACKOFF_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 60.0
 LONGEST_RETRY_AFTER_SECONDS = 3600.0  # the other side may ask for more; it could be a mistake for all that anybody knows
 _LEAST_SECONDS = 0.1  # what an exporter gets that is asked when there is no time left
+_PATIENCE_SECONDS = 0.05  # for the queue, which is held for microseconds, unless a handler has interrupted whoever holds it
 BREAK_AFTER = 3  # failures in a row after which the circuit counts as open
 
 
@@ -53,6 +54,7 @@ class ExportWorker:
         self._exported = 0  # the number of the newest job that was exported
         self._queueing: Any = threading.RLock()
         self._alarm = Alarm()
+        self._get_ident = _thread.get_ident
         self._starting = threading.RLock()
         self._inline: Any = threading.RLock()
         self._running = False
@@ -81,6 +83,10 @@ class ExportWorker:
         if self._running:
             return
         self._running = True
+        self._alarm, self._ended = (
+            Alarm(),
+            Latch(),
+        )  # of one kind with the thread that sleeps by it: gevent may have patched both since
         try:
             _thread.start_new_thread(self._run, (self._alarm,))
         except RuntimeError:
@@ -88,7 +94,11 @@ class ExportWorker:
 
     def is_current_thread(self) -> bool:
         """Tell whether the exporter itself is calling."""
-        return self._ident == _thread.get_ident()
+        return self._ident == self._get_ident()
+
+    def is_exporting(self) -> bool:
+        """Tell whether an export is under way."""
+        return self._busy_since is not None
 
     def submit(self, job: Job) -> Latch:
         """Hand over a snapshot; the latch of an urgent one opens once it, or a newer one, was exported."""
@@ -96,7 +106,7 @@ class ExportWorker:
             job.acknowledge(failed=True)
             return job.done
         self._ending = job.last_until is not None
-        if not exclusively(self._queueing, partial(self._queue, job), 1.0):
+        if not exclusively(self._queueing, partial(self._queue, job), _PATIENCE_SECONDS):
             self._jobs.append(job)  # inside of a handler that interrupted this very thread: the order matters less
         self._alarm.ring()
         return job.done
@@ -144,7 +154,8 @@ class ExportWorker:
         self._alarm.ring()
 
     def _run(self, alarm: Alarm) -> None:
-        self._ident = _thread.get_ident()
+        self._get_ident = _thread.get_ident
+        self._ident = self._get_ident()
         ended = self._ended
         try:
             while not self._stopped and alarm is self._alarm:
@@ -200,7 +211,7 @@ class ExportWorker:
     def _let_go(self, one: Job, exported: Job) -> None:
         if one is not exported:
             exported.supersede(one)
-        if not exclusively(self._queueing, partial(self._remove, one), 1.0):
+        if not exclusively(self._queueing, partial(self._remove, one), _PATIENCE_SECONDS):
             self._remove(one)
 
     def _remove(self, job: Job) -> None:
@@ -211,11 +222,14 @@ class ExportWorker:
 
     def _attempt(self, job: Job, timeout: float) -> bool:
         job.attempts += 1
+        jobs = self._jobs
         started = self._busy_since = self._clock.monotonic()
         self._overran = False
         try:
             refused = unobserved(partial(job.content.send, self.export.exporter, timeout))
         except BaseException as error:  # SystemExit and the like included: they are the exporter's, not the process's
+            if self._jobs is not jobs:
+                return False  # the exporter has forked, and this is the child: the job was the parent's
             self._failed(error)
             if isinstance(error, ExportError):
                 job.over = bool(error.settled) and job.content.settle(error.settled)
@@ -225,8 +239,11 @@ class ExportWorker:
                     job.acknowledge(failed=True)
             return False
         finally:
-            self._seconds += self._clock.monotonic() - started
-            self._busy_since = None
+            if self._jobs is jobs:
+                self._seconds += self._clock.monotonic() - started
+                self._busy_since = None
+        if self._jobs is not jobs:
+            return False
         self._exports += 1
         self._acknowledged = job.merged
         self._exported = max(self._exported, job.number)

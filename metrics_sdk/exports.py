@@ -166,7 +166,8 @@ class Exports:
                     number = next(self._numbers)
                     worker.submit(Job(feed.delivery(with_open=False), self._merged_closed, number=number))
             elif now >= self._due.setdefault(worker, now + worker.export.interval_seconds):
-                due.append(worker)
+                if not worker.is_exporting():  # else what it were given now would be old when it has time
+                    due.append(worker)
                 self._due[worker] = now + worker.export.interval_seconds  # ticks that were missed are skipped
         if due:
             number, merged, snapshot = self._taken(due)
@@ -250,6 +251,10 @@ class Exports:
         for worker in self.workers:
             patience = SUBSCRIBER_SECONDS if isinstance(worker.export.exporter, Subscription) else math.inf
             worker.join(min(patience, deadline - monotonic()))
+
+    def is_held_here(self) -> bool:
+        """Tell whether the calling thread is making a snapshot, which a handler has interrupted."""
+        return bool(self._taking._is_owned())
 
     def is_current_thread(self) -> bool:
         """Tell whether one of the exporters or subscribers is calling."""

@@ -35,6 +35,7 @@ class Flusher:
     def reset(self) -> None:
         """Begin anew: at the start, and in a forked child, which has no such thread."""
         self._alarm = Alarm()
+        self._get_ident = _thread.get_ident
         self._ident: int | None = None
         self._stopping = False
         self._pause = 0.0
@@ -48,7 +49,7 @@ class Flusher:
 
     def is_current_thread(self) -> bool:
         """Tell whether the flusher itself is calling."""
-        return self._ident == _thread.get_ident()
+        return self._ident == self._get_ident()
 
     def start(self) -> bool:
         """Start the thread. False: none can be had now, or none could be lately; recording is not affected."""
@@ -57,6 +58,7 @@ class Flusher:
         return self._spawn(0.0)
 
     def _spawn(self, pause: float) -> bool:
+        self._alarm = Alarm()  # of one kind with the thread that sleeps by it: gevent may have patched both since
         try:
             _thread.start_new_thread(self._run, (self._alarm, pause))
         except RuntimeError:  # no more threads, or the interpreter is on its way out
@@ -78,7 +80,8 @@ class Flusher:
         self.wake()
 
     def _run(self, alarm: Alarm, pause: float) -> None:
-        self._ident = _thread.get_ident()
+        self._get_ident = _thread.get_ident
+        self._ident = self._get_ident()
         try:
             if pause:
                 alarm.sleep(pause)
@@ -90,7 +93,8 @@ class Flusher:
                     alarm.sleep(_AFTER_FAILURE)
         finally:
             self._ident = None
-            if not self._stopping and not self._spawn(self._longer_pause()):
+            pause, self._pause = self._pause, max(1.0, self._pause)  # at once, the first time
+            if not self._stopping and not self._spawn(pause and self._longer_pause()):
                 ended = self._ended()
                 if ended is not None:
                     ended()

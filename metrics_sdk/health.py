@@ -63,9 +63,10 @@ class Health(NamedTuple):
     """The accounting of an SDK, and how its parts are doing.
 
     `received == merged + sum(dropped.values()) + pending` whenever nothing is under way. `contended`: records that found their
-    cell being taken and were appended instead. `faults`: failures by kind, of exporters, callbacks and our own loops.
-    `expired`: series that were forgotten, see `Config(series_ttl_seconds=)`. `flusher_cpu_seconds`: processor
-    time that the background thread has used.
+    cell being taken and were appended instead. `cut`: attribute sets of which something had to be left out, as a text was too
+    long or there were too many, each time that they were looked at: not at every recording. `faults`: failures by kind, of
+    exporters, callbacks and our own loops. `expired`: series that were forgotten, see `Config(series_ttl_seconds=)`.
+    `flusher_cpu_seconds`: processor time that the background thread has used.
     """
 
     compiled: bool
@@ -74,6 +75,7 @@ class Health(NamedTuple):
     dropped: Mapping[str, int]
     pending: int
     contended: int
+    cut: int
     instruments: Mapping[str, InstrumentHealth]
     series: int
     expired: int
@@ -184,6 +186,7 @@ def as_metrics(health: Health, start_time: float, time: float) -> list[Metric]:
         ("dropped", "counter", "{value}", "Values dropped, by reason.", "reason", dropped),
         ("pending", "gauge", "{value}", "Values not merged yet.", "", {"": health.pending}),
         ("contended", "counter", "{value}", "Values that found their cell taken.", "", {"": health.contended}),
+        ("cut", "counter", "{set}", "Attribute sets that were cut to the limits.", "", {"": health.cut}),
         ("series", "gauge", "{series}", "Series with data.", "", {"": health.series}),
         ("flushes", "counter", "{flush}", "Passes of the flusher.", "", {"": health.flushes}),
         ("flush.duration", "counter", "s", "Time spent flushing.", "", {"": health.flush_seconds}),

@@ -257,4 +257,4 @@ def _checked(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def _said(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return f"{type(error).__name__}: {shown(str(error))}" if str(error) else type(error).__name__

@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from time import sleep
 from types import FrameType
 from typing import Any, Protocol
 
@@ -149,7 +149,7 @@ class Points:
                 exclusively(lock, self.take, _WAIT_SECONDS)
                 if len(self._buffers[shard]) < self._config.point_buffer_size:
                     return True
-                time.sleep(_PAUSE_SECONDS)
+                sleep(_PAUSE_SECONDS)
         return False
 
     def _evict(self, shard: int) -> None:
@@ -178,7 +178,7 @@ class Points:
             if not taken:
                 return False
             left -= taken
-            time.sleep(0)
+            sleep(0)
         return True
 
     def is_settled(self) -> bool:
@@ -240,7 +240,7 @@ class Points:
                 part.dropped[reason] = part.dropped.get(reason, 0) + 1
             else:
                 self.earliest = min(self.earliest, point.time)
-                start = floor(point.time, width) if series.windowed else None
+                start = floor(point.time, width) if series.windowed and width else None
                 values[series].setdefault(None if start is None or start >= window else start, []).append(point.value)
         for series, by_start in values.items():
             part = made[series]

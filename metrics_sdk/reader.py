@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from time import sleep
 from typing import Any, TypeVar
 
 from metrics_sdk.clock import Clock
@@ -160,5 +160,5 @@ def _steady(tables: Sequence[Table], read: Callable[[], T]) -> T:
         found = read()
         if -1 not in before and before == [table.version() for table in tables]:
             break
-        time.sleep(0)
+        sleep(0)
     return found

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from metrics_sdk.clock import monotonic
 from metrics_sdk.core import kinds
 from metrics_sdk.core.aggregates import INT64_MAX, INT64_MIN, Sum
-from metrics_sdk.core.attributes import OVERFLOW
+from metrics_sdk.core.attributes import OVERFLOW, text
 from metrics_sdk.core.instruments import (
     Attributes,
     Counter,
@@ -24,7 +24,7 @@ from metrics_sdk.core.instruments import (
 )
 from metrics_sdk.core.kinds import Kind
 from metrics_sdk.core.numbers import to_float
-from metrics_sdk.core.reasons import INSTRUMENT_LIMIT, INVALID_NAME
+from metrics_sdk.core.reasons import INSTRUMENT_LIMIT, INVALID_NAME, OBSERVABLE
 from metrics_sdk.core.series import Observed, Series
 from metrics_sdk.core.table import Description, Table
 from metrics_sdk.errors import ConfigurationError, DeclarationError, TooManyInstruments
@@ -177,7 +177,8 @@ class Registry:
         # A few spellings of each name are remembered; any other is found the slow way.
         # Never in the place of another: a provisional instrument may have been settled in the meantime.
         if len(self.directory.instruments) < 4 * self.home.max_instruments:
-            self.directory.instruments.setdefault(name, instrument)
+            recorded = self.refusal(OBSERVABLE) if instrument.kind.observable else instrument  # its callback alone has values
+            self.directory.instruments.setdefault(name, recorded)
 
     def _settle(self, key: str, known: Instrument, wanted: Description) -> Instrument:
         """Give a provisional histogram the declaration that came after its first use."""
@@ -204,9 +205,10 @@ class Registry:
 
     def provisional(self, name: object) -> Instrument:
         """Return what `record()` puts a value into under a name that was not declared. Never raises, takes no lock."""
-        if isinstance(name, str):
-            name = str.__str__(name)  # of a subclass, whose methods are not ours to call
-        if not isinstance(name, str) or not is_name(name):
+        if not issubclass(type(name), str):  # asking an object for its class would run foreign code
+            return self.refusal(INVALID_NAME)
+        name = str.__str__(name)  # of a subclass, whose methods are not ours to call
+        if not is_name(name):
             return self.refusal(INVALID_NAME)
         key = name.lower()
         instrument = self.declared.get(key)
@@ -216,7 +218,7 @@ class Registry:
             made_up = "Recorded without a declaration."
             return self._add(key, Description(name, kinds.HISTOGRAM, "", made_up, None, "record", "record()"))
         self._spell(name, instrument)
-        return instrument
+        return self.refusal(OBSERVABLE) if instrument.kind.observable else instrument
 
     def refusal(self, reason: int) -> Refusal:
         """Return what takes values that no instrument can be made for, and counts them as dropped for `reason`."""
@@ -349,7 +351,7 @@ def _move_to(instrument: Instrument, series: Series, total: Any) -> None:
 
 def _check_text(name: object, unit: object, description: object) -> None:
     if isinstance(name, str) and name.lower().startswith(RESERVED):
-        raise DeclarationError(f"names that begin with {RESERVED!r} are the SDK's own, not {name!r}")
+        raise DeclarationError(f"names that begin with {RESERVED!r} are the SDK's own, not {_shortened(name)}")
     if not has_syntax(name):
         raise DeclarationError(
             f"an instrument's name is a letter and then up to {MAX_NAME_LENGTH - 1} letters, digits, '_', '.', '-' or '/', "
@@ -375,8 +377,8 @@ def _checked(boundaries: Sequence[float] | None, name: str) -> tuple[float, ...]
 
 
 def _shortened(value: object) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
+    shown = repr(value[:80]) if isinstance(value, str) else text(value, 80)
+    return shown if len(shown) < 80 else f"{shown[:77]}..."
 
 
 def _told(description: Description) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from metrics_sdk.core.attributes import normalise
 from metrics_sdk.version import __version__
 
 INSTANCE = "service.instance.id"
@@ -36,7 +37,8 @@ class Resource:
     """
 
     def __init__(self, given: Mapping[str, Any]) -> None:
-        self._given = {key: value for key, value in given.items() if value is not None and value != ""}
+        told = normalise({key: value for key, value in given.items() if value is not None})
+        self._given = {key: value for key, value in told if not (type(value) is str and not value)}
         self._made_in = self._pid = os.getpid()
         self._attributes = self._made()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import atexit
-import itertools
 import math
 import os
 import sys
@@ -40,6 +38,7 @@ from metrics_sdk.interval import Seconds, Time
 from metrics_sdk.journal import Journal
 from metrics_sdk.parallelism import Concurrency
 from metrics_sdk.points import Points
+from metrics_sdk.process_end import ProcessEnd
 from metrics_sdk.produced import fit
 from metrics_sdk.query import Aggregate, Grouped
 from metrics_sdk.reader import Reader
@@ -152,13 +151,11 @@ class MetricsSDK:
         self._flushes = 0
         self._flush_seconds = 0.0
         self._report_due = 0.0
-        self._first_shutdown = itertools.count()
-        self._shutting_down: int | None = None
+        self._shutdowns: list[list[int]] = []  # the threads that called it: the first one's does the work
         self._shut_down = Latch()
         self._shutdown_result = False
         self._starting = threading.RLock()
-        self._exit_hook: Callable[[], None] | None = None
-        self._finalizer: Any = None
+        self._end: ProcessEnd | None = None
         self._produced: list[Metric] = []  # what others had to tell when they were asked last
 
     # ---- declaring ----------------------------------------------------------------------------------------------
@@ -385,6 +382,7 @@ class MetricsSDK:
             dropped=counted.total.dropped,
             pending=counted.total.pending,
             contended=counted.contended,
+            cut=self._scope.cuts.count,
             instruments=counted.instruments,
             series=counted.total.series,
             expired=self._expiry.expired,
@@ -426,7 +424,7 @@ class MetricsSDK:
         handler that interrupted a flush, it returns False at once: the flush that is under way goes on.
         """
         deadline = monotonic() + timeout
-        observed = self._observe(timeout, on_demand=bool(self._exports.workers))
+        observed = self._observe(timeout / 2, on_demand=bool(self._exports.workers))  # the rest is for the exporters
         drained = self._store.drain(timeout=max(0.0, deadline - monotonic())) and observed
         self._journal.tell_refused()  # also where nothing but drops has come, and no flusher runs
         if not self.config.background:
@@ -446,25 +444,40 @@ class MetricsSDK:
         and return what it returned. Runs at the interpreter's exit by itself.
         """
         deadline = monotonic() + timeout
-        if next(self._first_shutdown):
-            if self._shutting_down != threading.get_ident() and not self.is_own_thread():
-                self._shut_down.wait(timeout)  # else we are inside a handler that interrupted it, or in what it waits for
+        me = [threading.get_ident()]
+        self._shutdowns.append(me)
+        first = self._shutdowns[0]
+        if first is not me:
+            # A handler that interrupted the very thread that is at it, or what it waits for, may not wait.
+            if first != me and not self.is_own_thread() and not self._interrupts_itself():
+                self._shut_down.wait(timeout)
             return self._shutdown_result
-        self._shutting_down = threading.get_ident()
+        if self._interrupts_itself():
+            try:
+                _thread.start_new_thread(self._shut_down_now, (deadline,))
+                first[0] = 0
+                return False
+            except RuntimeError:
+                pass  # no thread can be had: what the interrupted frame holds is not exported
+        self._shut_down_now(deadline)
+        return self._shutdown_result
+
+    def _interrupts_itself(self) -> bool:
+        """Tell whether this is a handler that has interrupted its own thread where that holds what is to be delivered."""
+        return self._store.is_held_here() or self._exports.is_held_here()
+
+    def _shut_down_now(self, deadline: float) -> None:
         try:
             self._shutdown_result = self._shutdown(deadline)
         finally:
-            self._shutting_down = None
             self._shut_down.open()
-            if self._exit_hook is not None:
-                atexit.unregister(self._exit_hook)
-            if self._finalizer is not None:
-                self._finalizer.cancel()
+            if self._end is not None:
+                self._end.cancel()
         self._journal.report("DEBUG", "final ")
-        return self._shutdown_result
 
     def _shutdown(self, deadline: float) -> bool:
-        complete = self._observe(deadline - monotonic(), on_demand=bool(self._exports.workers))
+        # One that hangs leaves half of the time to the exporters.
+        complete = self._observe((deadline - monotonic()) / 2, on_demand=bool(self._exports.workers))
         if COMPILED:
             self._scope.close()
         else:  # an interpreted cell has no such check on its fast path: it stops when it is taken for the last time
@@ -501,7 +514,7 @@ class MetricsSDK:
 
     def __del__(self) -> None:
         # Nobody holds it any more, nor an instrument of it. This may be the garbage collector, anywhere: it waits for nothing.
-        if getattr(self, "_exit_hook", None) is not None and self.config.background and not self._scope.is_closed():
+        if getattr(self, "_end", None) is not None and self.config.background and not self._scope.is_closed():
             try:
                 _thread.start_new_thread(self.shutdown, (self.config.shutdown_timeout_seconds,))
             except RuntimeError:
@@ -546,19 +559,16 @@ class MetricsSDK:
         if self._scope.running:
             return
         self._scope.running = True
-        if self._exit_hook is None:
+        if self._end is None:
             # Where there is no thread that could deliver what an SDK has that nobody holds any more, the exit does so.
             keeps = not self.config.background and bool(self.config.exporters)
-            self._exit_hook = self._at_exit if keeps else partial(_end, weakref.ref(self))
-            atexit.register(self._exit_hook)
-            # A child of multiprocessing ends without running what atexit knows.
-            util = sys.modules.get("multiprocessing.util")
-            if util is not None:
-                self._finalizer = util.Finalize(None, self._exit_hook, exitpriority=10)
+            self._end = ProcessEnd(self._at_exit if keeps else partial(_end, weakref.ref(self)))
         if self.config.background:
             self._scope.running = self._flusher.start()
             if self._scope.running:
                 self._exports.start()
+                if self.config.producers or self.registry.observables:
+                    self._callbacks.start()  # at the interpreter's exit, some releases start no thread any more
 
     def _flusher_ended(self) -> None:
         self._scope.running = False

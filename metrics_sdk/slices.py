@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator
+from time import sleep
 from typing import TypeVar
 
 from metrics_sdk.clock import perf_counter
@@ -24,5 +24,5 @@ def in_slices(items: Iterable[T], looking_every: int = 16) -> Iterator[T]:
     for number, item in enumerate(items):
         yield item
         if not number % looking_every and perf_counter() > end:
-            time.sleep(0)
+            sleep(0)
             end = perf_counter() + SLICE_SECONDS

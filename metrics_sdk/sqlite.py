@@ -341,6 +341,8 @@ class SQLiteStore:
             if isinstance(error, sqlite3.Error):
                 self._connection.close()  # the file may be another one by now
             raise StoreError(f"cannot use {str(self.path)!r}: {error}") from error
+        except (ValueError, TypeError, LookupError, AssertionError) as error:  # what a sound file never has
+            raise StoreError(f"cannot use {str(self.path)!r}: what is in it is damaged: {error!r}") from error
 
     def _connect(self, make: bool) -> sqlite3.Connection:
         if self._connection.get() is not None and self._opened != self._identity():
@@ -488,4 +490,8 @@ def _attributes_as_text(pairs: Iterable[tuple[str, Any]]) -> str:
 
 
 def _attributes_of(text: str) -> tuple[tuple[str, Any], ...]:
-    return tuple([(key, tuple(value) if isinstance(value, list) else value) for key, value in json.loads(text)])
+    return tuple([(key, _as_tuple(value)) for key, value in json.loads(text)])
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple([_as_tuple(one) for one in value]) if isinstance(value, list) else value

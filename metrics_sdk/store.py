@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
+from time import sleep
 from typing import Any, Protocol
 
-from metrics_sdk.clock import Clock
+from metrics_sdk.clock import Clock, monotonic
 from metrics_sdk.core.aggregates import Aggregate
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.draining import take_slice
@@ -78,11 +78,14 @@ class AggregateMap:
         cells = None
         if chosen is not None:
             cells = [cell for series in chosen for cell in series.cell.parts()]
-        deadline = time.monotonic() + timeout
+        deadline = monotonic() + timeout
         return result_exclusively(self.drain_lock, partial(self._drain, cells, deadline), timeout, otherwise=False)
 
     def _drain(self, cells: list[Cell] | None, deadline: float) -> bool:
         scope = self._scope
+        for cell in list(scope.undrained):  # first it is here as well as there, so a value in between is not forgotten
+            scope.dirty[cell] = None
+            scope.undrained.pop(cell, None)
         window = self._window_now()
         closes = window != scope.window
         now = self._clock.time()
@@ -99,6 +102,10 @@ class AggregateMap:
         if closes and self._ages_inline:
             self.age()
         return complete
+
+    def is_held_here(self) -> bool:
+        """Tell whether the calling thread is draining or reading, which a handler has interrupted."""
+        return any([lock._is_owned() for lock in (self.drain_lock, *self.locks)])
 
     def _window_now(self) -> float:
         """Return the start of the window that should be open."""
@@ -118,11 +125,11 @@ class AggregateMap:
             while at < len(cells):
                 at = take_slice(self._scope, cells, at, SLICE_SECONDS, busy)
                 if at < len(cells):
-                    time.sleep(0)
-            if not busy or time.monotonic() > deadline:
-                return not busy
+                    sleep(0)
+            if not busy or monotonic() > deadline or any([cell.series.lock._is_owned() for cell in busy]):
+                return not busy  # of what this very thread is taking, further up, no more can be had now
             cells = busy
-            time.sleep(0)
+            sleep(0)
 
     def _close_windows(self, window: float) -> None:
         scope = self._scope
@@ -141,7 +148,7 @@ class AggregateMap:
     def _change(self, resolutions: Sequence[Resolution]) -> None:
         now = self._clock.time()
         if self.resolutions:
-            self._drain(None, time.monotonic() + 5.0)
+            self._drain(None, monotonic() + 5.0)
             self._close_windows(self._scope.window)
         for lock in self.locks:
             exclusively(lock, partial(self._windows[id(lock)].change, resolutions), 5.0)
@@ -229,9 +236,12 @@ class AggregateMap:
         It is an interval of whole windows, as far as they are kept; it ends with infinity where the open window is part of it.
         """
         now = self._scope.window
-        oldest = self._ages.since(len(self.resolutions) - 1, now)
-        start = self._ages.aligned(max(since, oldest), now)
-        end = self._ages.end(until, now) if until <= now else math.inf
+        ages = self._ages  # one object, which `change` replaces
+        if not ages.resolutions:
+            return now, now, {}  # windows were turned off just now
+        oldest = ages.since(len(ages.resolutions) - 1, now)
+        start = ages.aligned(max(since, oldest), now)
+        end = ages.end(until, now) if until <= now else math.inf
         waiting = list(chosen)
         while start < end:
             found = self._read_all(waiting, start, end)

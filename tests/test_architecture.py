@@ -14,7 +14,7 @@ import metrics_sdk
 # Each row may import from the rows above it, and core from itself.
 ROWS = [
     {"errors", "clock"},
-    {"alarm", "aside", "slices", "interval", "version", "protobuf"},
+    {"process_end", "alarm", "aside", "slices", "interval", "version", "protobuf"},
     {"termination"},
     {"http_connection", "checks"},
     {"core", "resolutions"},

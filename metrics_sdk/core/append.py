@@ -135,6 +135,9 @@ class AppendCell(Cell):
                 self._keep_again()
         if not scope.running:
             scope.start()
+            if not scope.running:  # nobody may come to take it: the next value asks for the flusher again
+                self.dirty.pop(self, None)
+                scope.undrained[self] = None
 
     def _count_excess(self, value: SupportsFloat) -> None:
         next(self.full)

@@ -2,8 +2,9 @@
 
 Rules: order does not matter. `True`, `1`, `1.0` and `"1"` are four different values; a list and a tuple are one. Keys that are
 not strings become strings. Any other value becomes its `str()`. Text that cannot be encoded as UTF-8 has the offending
-characters replaced by "?", text over the limit is cut, an int beyond 64 bits becomes text. What has no
-`str()` becomes "<unprintable>".
+characters replaced by "?", text over the limit is cut, an int beyond 64 bits becomes text. A list holds 128 items, and as much
+text as a value may be, with the lists in it, four deep. What has no `str()` becomes "<unprintable>", a dict or set of more
+than 128 items "<too large>". Whatever is left out or cut is counted.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ from __future__ import annotations
 import functools
 import signal
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, final
 
 _PACKAGE: Final = __name__.partition(".")[0] + "."
 
 MAX_KEY_LENGTH: Final = 255
 MAX_VALUE_LENGTH: Final = 4096
 MAX_ATTRIBUTES: Final = 128
+MAX_ITEMS: Final = 128
 
 UNPRINTABLE: Final = "<unprintable>"
+TOO_LARGE: Final = "<too large>"
+
+_CONTAINERS: Final = frozenset((dict, list, tuple, set, frozenset))
 
 #: Attributes, normal form: sorted by key, no key twice.
 Pairs = tuple[tuple[str, Any], ...]
@@ -34,10 +39,22 @@ EXPIRED: Final[Pairs] = (("metrics_sdk.expired", True),)
 OVERFLOW: Final[Pairs] = (("otel.metric.overflow", True),)
 
 
-def normalise(attributes: object) -> Pairs:
-    """Return `attributes` (a mapping, or None) in normal form; `INVALID` for what is not readable. Never raises."""
+@final
+class Cuts:
+    """How often attributes were more than may be kept."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
+def normalise(attributes: object, cuts: Cuts | None = None) -> Pairs:
+    """Return `attributes` (a mapping, or None) in normal form; `INVALID` for what is not readable. Never raises.
+
+    `cuts` counts those of which something had to be left out.
+    """
     if attributes is None or (type(attributes) is dict and not attributes):
         return ()
+    found = Cuts() if cuts is None else cuts
     try:
         if type(attributes) is dict:
             given: dict[Any, Any] = attributes.copy()  # one C call: another thread may be changing it
@@ -47,11 +64,12 @@ def normalise(attributes: object) -> Pairs:
             return INVALID
         made: dict[str, Any] = {}
         for key, value in given.items():
-            made[key if _is_plain(key, MAX_KEY_LENGTH) else text(key, MAX_KEY_LENGTH)] = (
-                value if _is_plain(value, MAX_VALUE_LENGTH) else _value(value, 0)
-            )
             if len(made) >= MAX_ATTRIBUTES:
+                found.count += 1
                 break
+            made[key if _is_plain(key, MAX_KEY_LENGTH) else text(key, MAX_KEY_LENGTH, found)] = (
+                value if _is_plain(value, MAX_VALUE_LENGTH) else _value(value, found)
+            )
     except Exception as error:
         if raised_by_signal_handler(error):
             raise
@@ -67,11 +85,22 @@ def identity(pairs: Pairs) -> object:
     return pairs
 
 
-def text(value: object, limit: int) -> str:
+def text(value: object, limit: int, cuts: Cuts | None = None) -> str:
     """Return `value` as text of at most `limit` characters that can be encoded."""
     try:
-        s = str.__str__(value) if isinstance(value, str) else str(value)
-        s = s if len(s) <= limit else s[:limit]
+        kind = type(value)
+        given: Any = value
+        if kind is bytes or kind is bytearray:
+            given = given[: limit + 1]  # what is cut off need not become text
+        elif kind in _CONTAINERS and _size(value, MAX_ITEMS) > MAX_ITEMS:
+            given = TOO_LARGE
+            if cuts is not None:
+                cuts.count += 1
+        s: str = str.__str__(given) if issubclass(type(given), str) else str(given)
+        if len(s) > limit:
+            s = s[:limit]
+            if cuts is not None:
+                cuts.count += 1
         if s.isascii():
             return s
         encodable = s.encode("utf-8", "replace").decode()
@@ -115,16 +144,73 @@ def _is_plain(value: object, limit: int) -> bool:
     return type(value) is str and len(value) <= limit and value.isascii()
 
 
-def _value(value: object, depth: int) -> Any:
+def _value(value: object, cuts: Cuts) -> Any:
     kind = type(value)
     if kind is bool or (kind is float and value == value):
         return value
-    if isinstance(value, int) and kind is int and -(2**63) <= value < 2**63:
+    number: Any = value
+    if kind is int and -(2**63) <= number < 2**63:
         return value
-    if (kind is list or kind is tuple) and depth < 4:
-        items: Any = value
-        return tuple([_value(item, depth + 1) for item in items[:MAX_ATTRIBUTES]])
-    return text(value, MAX_VALUE_LENGTH)
+    if kind is list or kind is tuple:
+        room = Room()
+        made = _items(number, 0, room)
+        if room.cut:
+            cuts.count += 1
+        return made
+    return text(value, MAX_VALUE_LENGTH, cuts)
+
+
+@final
+class Room:
+    """What a list may still hold, with the lists in it."""
+
+    def __init__(self) -> None:
+        self.items = MAX_ITEMS
+        self.characters = MAX_VALUE_LENGTH
+        self.cut = False
+
+
+def _items(values: Any, depth: int, room: Room) -> Any:
+    made: list[Any] = []
+    for value in values[: MAX_ITEMS + 1]:
+        if room.items <= 0 or room.characters <= 0:
+            room.cut = True
+            break
+        room.items -= 1
+        kind = type(value)
+        if kind is list or kind is tuple:
+            if depth < 3:
+                made.append(_items(value, depth + 1, room))
+            else:
+                room.cut = True
+                made.append(TOO_LARGE)
+        else:
+            cuts = Cuts()
+            item = _value(value, cuts)
+            if type(item) is str:
+                if len(item) > room.characters:
+                    item = item[: room.characters]
+                    cuts.count += 1
+                room.characters -= len(item)
+            room.cut = room.cut or cuts.count > 0
+            made.append(item)
+    return tuple(made)
+
+
+def _size(value: Any, limit: int) -> int:
+    """Return how many items a container has, with those in it; more than `limit` is not counted to the end."""
+    found = len(value)
+    if found > limit:
+        return int(found)
+    items = [*value.keys(), *value.values()] if type(value) is dict else list(value)
+    for one in items:
+        if type(one) in _CONTAINERS:
+            found += _size(one, limit - found)
+        elif type(one) is str or type(one) is bytes:
+            found += len(one) // 32
+        if found > limit:
+            break
+    return int(found)
 
 
 def _tagged(value: object) -> object:

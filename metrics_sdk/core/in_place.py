@@ -88,7 +88,8 @@ class InPlaceCell(Cell):
             else:
                 self._store(number)
                 if self.epoch == CLEAN:
-                    self.epoch = epoch
+                    if scope.running:  # else nobody may come to take it: the next value asks for the flusher again
+                        self.epoch = epoch
                     scope.dirty[self] = None
             self.count += 1
             if self.series.table is not None:

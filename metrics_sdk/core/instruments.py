@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, ParamSpec, Protocol, SupportsFloat, TypeVar, final
 
 from metrics_sdk.clock import perf_counter
-from metrics_sdk.core.attributes import OVERFLOW, Pairs, normalise, raised_by_signal_handler
+from metrics_sdk.core.attributes import OVERFLOW, Pairs, identity, normalise, raised_by_signal_handler
 from metrics_sdk.core.build import COMPILED
 from metrics_sdk.core.cells import Cell
 from metrics_sdk.core.kinds import Kind
@@ -45,6 +45,9 @@ class Stopwatch(Protocol):
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         """Return `function`, measured."""
+
+
+_name_of: Final[Any] = type.__dict__["__name__"].__get__  # a class of classes may have another idea of its name
 
 
 @final
@@ -150,7 +153,7 @@ class Route:
 class Instrument:
     """What the kinds of instrument have in common. Made by an SDK's `counter()`, `histogram()` and so on."""
 
-    def __init__(self, table: Table, base: Pairs, bound: dict[Pairs, Instrument]) -> None:
+    def __init__(self, table: Table, base: Pairs, bound: dict[object, Instrument]) -> None:
         """`base`: what it is bound to; `bound`: all that are bound to something, shared by the instrument and these."""
         self.route = Route(table, base)
         self.bound: Final = bound
@@ -230,7 +233,7 @@ class Instrument:
                     cell = walk(shape, attributes)
                     if cell is not None:
                         return cell
-        pairs = normalise(attributes)
+        pairs = normalise(attributes, self.route.table.scope.cuts)
         base = route.base
         full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
         cell = route.table.cell_for(full)
@@ -244,14 +247,15 @@ class Instrument:
         Binding the same attributes again returns the same object. It survives `configure()` and fork.
         """
         base = self.route.base
-        pairs = normalise(attributes)
+        pairs = normalise(attributes, self.route.table.scope.cuts)
         full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
         table = self.route.table
         if full and table.cell_for(full).series.attributes is OVERFLOW:
             full = OVERFLOW  # past the limit all share one, as their values share a series
-        found = self.bound.get(full)
+        key = identity(full)  # of values that are equal and not the same, each has its own
+        found = self.bound.get(key)
         if found is None:
-            found = self.bound.setdefault(full, type(self)(table, full, self.bound))
+            found = self.bound.setdefault(key, type(self)(table, full, self.bound))
         if found.route.table is not self.route.table:  # redirected in the meantime, without this one
             found.route = Route(self.route.table, full)
         return found
@@ -325,7 +329,7 @@ class Histogram(Instrument):
 
     def record_failure(self, seconds: float, error: type[BaseException]) -> None:
         """Record the duration of what raised `error`, with the attribute `error.type`."""
-        self.record_seconds(seconds, {"error.type": error.__name__})
+        self.record_seconds(seconds, {"error.type": _name_of(error)})
 
     def measure(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return `function(*args, **kwargs)`, and record how long that took."""

@@ -15,6 +15,7 @@ REDECLARED: Final = 7
 LATE: Final = 8
 INVALID_TIMESTAMP: Final = 9
 DISABLED: Final = 10
+OBSERVABLE: Final = 11
 
 #: The name of each reason, at the position of its constant.
 #:
@@ -25,7 +26,8 @@ DISABLED: Final = 10
 #: instrument_limit: `record()` was given a new name with `max_instruments` reached; redeclared: recorded under a
 #: provisional histogram that was later declared as something else; late: its timestamp was older than
 #: `allowed_lateness_seconds`; invalid_timestamp: not a time, or one further ahead than a minute; disabled: recorded while
-#: the configuration had the instrument turned off.
+#: the configuration had the instrument turned off; observable: `record()` was given the name of an observable instrument, whose
+#: values come from its callback alone.
 REASONS: Final = (
     "invalid_value",
     "non_finite",
@@ -38,4 +40,5 @@ REASONS: Final = (
     "late",
     "invalid_timestamp",
     "disabled",
+    "observable",
 )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, final
 
-from metrics_sdk.core.attributes import Pairs
+from metrics_sdk.core.attributes import Cuts, Pairs
 from metrics_sdk.core.build import COMPILED
 
 if COMPILED:
@@ -55,6 +55,7 @@ class Scope:
         self.epoch: i64 = 1  # the generation, or CLOSED
         self.began = now()  # since when this process records
         self.running = False  # whether the flusher was started in this process
+        self.cuts: Final = Cuts()
         self.window = 0.0  # start of the open window
         self.takes: i64 = 0
         self.series = 0  # of all streams
@@ -63,6 +64,7 @@ class Scope:
         self.denied: Callable[[str], bool] | None = None  # keys of attributes that are left out; None: none
         # These are changed one entry at a time and never swapped: a recorder may hold a reference.
         self.dirty: Final[dict[Cell, None]] = {}
+        self.undrained: Final[dict[Cell, None]] = {}  # those that hold something while no flusher can be had
         self.opened: Final[dict[Series, None]] = {}
         self.observed: Final[dict[Series, Observed]] = {}  # the totals of observable instruments
         self.refused: Final[dict[Series, None]] = {}  # those that values were dropped of since it was last told
@@ -96,4 +98,5 @@ class Scope:
         for cell in self.cells:
             cell.abandon()
         self.dirty.clear()
+        self.undrained.clear()
         self.opened.clear()

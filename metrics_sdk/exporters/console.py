@@ -22,7 +22,9 @@ class ConsoleExporter:
     def export(self, snapshot: Snapshot, timeout: float) -> None:
         """Print the snapshot in one write."""
         stream = self._stream if self._stream is not None else sys.stdout
-        stream.write("".join([line + "\n" for line in self._lines(snapshot)]))
+        text = "".join([line + "\n" for line in self._lines(snapshot)])
+        encoding = getattr(stream, "encoding", None)
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding) if encoding else text)
         stream.flush()
 
     def shutdown(self) -> None:
@@ -33,9 +35,15 @@ class ConsoleExporter:
             if metric.name.startswith("metrics_sdk.") and not self._self_metrics:
                 continue
             about = _about(metric)
+            unit = f" {_plain(metric.unit)}" if metric.unit else ""
             for point in metric.points:
-                attributes = ",".join([f"{key}={value!r}" for key, value in point.attributes])
-                yield f"{metric.name}{{{attributes}}} {_shown(point)}{' ' + metric.unit if metric.unit else ''}{about}"
+                attributes = ",".join([f"{_plain(key)}={value!r}" for key, value in point.attributes])
+                yield f"{_plain(metric.name)}{{{attributes}}} {_shown(point)}{unit}{about}"
+
+
+def _plain(text: str) -> str:
+    """Return a text that begins no line of its own, and tells a terminal nothing."""
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _about(metric: Metric) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,42 @@ class JsonLinesExporter:
 
     def export(self, snapshot: Snapshot, timeout: float) -> None:
         """Append the snapshot. Raises OSError if the file cannot be written."""
-        text = "".join([json.dumps(line, ensure_ascii=True, default=str) + "\n" for line in _lines(snapshot)])
+        text = "".join([json.dumps(line, ensure_ascii=True, allow_nan=False) + "\n" for line in _lines(snapshot)])
+        if self._is_torn():
+            text = "\n" + text
         # Opened each time: the file may be rotated, and a forked child gets a descriptor of its own.
         descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
         with open(descriptor, "w", encoding="ascii") as file:
             file.write(text)
 
+    def _is_torn(self) -> bool:
+        """Tell whether the last line has no end, since whoever wrote it was killed, or the disk was full."""
+        try:
+            with open(self.path, "rb") as file:
+                file.seek(-1, os.SEEK_END)
+                return file.read(1) != b"\n"
+        except OSError:
+            return False  # there is none yet, it is empty, or can only be written to
+
     def shutdown(self) -> None:
         """Nothing is held open."""
 
 
+def _plain(attributes: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """Return attributes as JSON has them: it knows no infinities, which become text as in protobuf's JSON."""
+    return {key: _number(value) for key, value in attributes}
+
+
+def _number(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_number(one) for one in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
 def _lines(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
+    resource = _plain(snapshot.resource.items())
     for metric in snapshot.metrics:
         for point in metric.points:
             yield {
@@ -45,8 +71,8 @@ def _lines(snapshot: Snapshot) -> Iterator[dict[str, Any]]:
                 "kind": metric.kind,
                 "unit": metric.unit,
                 **_about(metric),
-                "attributes": dict(point.attributes),
-                "resource": dict(snapshot.resource),
+                "attributes": _plain(point.attributes),
+                "resource": resource,
                 **_values(metric, point),
             }
 

@@ -123,6 +123,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("names", nargs="*", help="of bugs; all by default")
     parser.add_argument("--list", action="store_true", help="show the bugs, and what they do")
+    parser.add_argument("--package", type=Path, default=ROOT, help="the folder with metrics_sdk/ and integrations/ to copy")
     given = parser.parse_args()
     unknown = set(given.names) - {bug.name for bug in BUGS}
     if unknown:
@@ -133,7 +134,7 @@ def main() -> int:
             say(f"{bug.name:30} {bug.what}\n{'':30} {bug.caught_by}")
         return 0
     with tempfile.TemporaryDirectory(prefix="planted-") as folder:  # as it is now: it may be edited meanwhile
-        return prove(chosen, copied(ROOT, Path(folder)))
+        return prove(chosen, copied(given.package, Path(folder)))
 
 
 def prove(chosen: list[Bug], package: Path) -> int:

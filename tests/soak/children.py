@@ -76,8 +76,16 @@ class Children:
                 code = os.waitstatus_to_exitcode(status)
                 assert code == 0, f"a child ended with status {code}: its stacks or traceback are above"
             elif time.monotonic() > deadline:
-                os.kill(pid, signal.SIGABRT)
-                raise AssertionError("a child hangs")
+                self.end()
+                raise AssertionError("a child hangs: its stacks are above")
+
+    def end(self) -> None:
+        """End those that are left, which show their stacks."""
+        for pid in self._alive:
+            os.kill(pid, signal.SIGABRT)
+        for pid in self._alive:
+            os.waitpid(pid, 0)
+        self._alive.clear()
 
     def wait(self) -> None:
         """Wait for all of them."""

@@ -242,11 +242,13 @@ def main() -> int:
     logging.getLogger("metrics_sdk").addHandler(logging.NullHandler())  # that exporters fail is what they are here for
     faulthandler.enable()
     sys.setswitchinterval(0.0002)  # so that the main thread's turn comes often, and with it the signals
+    soak = Soak(given.seed, given.threads)
     try:
-        soak = Soak(given.seed, given.threads)
         soak.run(given.seconds, given.values)
     except BaseException:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         traceback.print_exc()
+        soak.children.end()
         say(f"failed, seed {given.seed}")
         sys.stdout.flush()
         os._exit(1)  # the others are still at it
