@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -81,6 +82,7 @@ class Job:
         self.last_until = last_until
         self.number = number
         self.attempts = 0
+        self.made_in = os.getpid()
         self.over = False  # it was exported, or there is nothing left of it to export
         self.done = Latch()  # open once this snapshot, or a newer one, was exported
         self._acknowledged = self._failed = False

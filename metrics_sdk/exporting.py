@@ -221,15 +221,16 @@ class ExportWorker:
             pass  # a newer one has just taken its place
 
     def _attempt(self, job: Job, timeout: float) -> bool:
+        if job.made_in != os.getpid():
+            return False  # the host's own thread was forked by an exporter, inside of a flush: it is the parent's job
         job.attempts += 1
-        jobs = self._jobs
         started = self._busy_since = self._clock.monotonic()
         self._overran = False
         try:
             refused = unobserved(partial(job.content.send, self.export.exporter, timeout))
         except BaseException as error:  # SystemExit and the like included: they are the exporter's, not the process's
-            if self._jobs is not jobs:
-                return False  # the exporter has forked, and this is the child: the job was the parent's
+            if job.made_in != os.getpid():
+                return False  # this exporter has forked, and this is the child
             self._failed(error)
             if isinstance(error, ExportError):
                 job.over = bool(error.settled) and job.content.settle(error.settled)
@@ -239,10 +240,10 @@ class ExportWorker:
                     job.acknowledge(failed=True)
             return False
         finally:
-            if self._jobs is jobs:
+            if job.made_in == os.getpid():
                 self._seconds += self._clock.monotonic() - started
                 self._busy_since = None
-        if self._jobs is not jobs:
+        if job.made_in != os.getpid():
             return False
         self._exports += 1
         self._acknowledged = job.merged

@@ -26,7 +26,7 @@ from metrics_sdk.core.aggregation import new_aggregate
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.kinds import BY_NAME
 from metrics_sdk.core.packing import pack, unpack
-from metrics_sdk.errors import ConfigurationError, StoreError
+from metrics_sdk.errors import ConfigurationError, MetricsError, StoreError
 from metrics_sdk.feeds import Window
 from metrics_sdk.interval import Seconds, Time, interval
 from metrics_sdk.query import Aggregate, Grouped, gathered, unknown
@@ -341,6 +341,8 @@ class SQLiteStore:
             if isinstance(error, sqlite3.Error):
                 self._connection.close()  # the file may be another one by now
             raise StoreError(f"cannot use {str(self.path)!r}: {error}") from error
+        except MetricsError:
+            raise
         except (ValueError, TypeError, LookupError, AssertionError) as error:  # what a sound file never has
             raise StoreError(f"cannot use {str(self.path)!r}: what is in it is damaged: {error!r}") from error
 

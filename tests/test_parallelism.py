@@ -103,7 +103,7 @@ class Time:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = self.cpu = 100.0
-        monkeypatch.setattr("metrics_sdk.parallelism._now", lambda: self.now)
+        monkeypatch.setattr("metrics_sdk.parallelism.perf_counter", lambda: self.now)
         monkeypatch.setattr("metrics_sdk.parallelism._cpu", lambda: self.cpu)
 
     def passes(self, seconds: float, cpu: float = 0.0) -> None:

@@ -67,8 +67,8 @@ def test_the_gil_is_offered_while_windows_are_closed(monkeypatch: pytest.MonkeyP
     sdk, _clock = filled()
     ticks = iter(range(10**9))
     offers: list[float] = []
-    monkeypatch.setattr(slices.time, "perf_counter", lambda: next(ticks) * slices.SLICE_SECONDS * 2)
-    monkeypatch.setattr(slices.time, "sleep", offers.append)
+    monkeypatch.setattr(slices, "perf_counter", lambda: next(ticks) * slices.SLICE_SECONDS * 2)
+    monkeypatch.setattr(slices, "sleep", offers.append)
     sdk._store.drain()
     assert len(offers) >= SERIES // 16
     assert {0} == set(offers)

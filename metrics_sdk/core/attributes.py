@@ -92,7 +92,7 @@ def text(value: object, limit: int, cuts: Cuts | None = None) -> str:
         given: Any = value
         if kind is bytes or kind is bytearray:
             given = given[: limit + 1]  # what is cut off need not become text
-        elif kind in _CONTAINERS and _size(value, MAX_ITEMS) > MAX_ITEMS:
+        elif kind in _CONTAINERS and _size(value, MAX_ITEMS, set()) > MAX_ITEMS:
             given = TOO_LARGE
             if cuts is not None:
                 cuts.count += 1
@@ -178,15 +178,11 @@ def _items(values: Any, depth: int, room: Room) -> Any:
             break
         room.items -= 1
         kind = type(value)
-        if kind is list or kind is tuple:
-            if depth < 3:
-                made.append(_items(value, depth + 1, room))
-            else:
-                room.cut = True
-                made.append(TOO_LARGE)
+        if (kind is list or kind is tuple) and depth < 3:
+            made.append(_items(value, depth + 1, room))
         else:
             cuts = Cuts()
-            item = _value(value, cuts)
+            item = text(value, MAX_VALUE_LENGTH, cuts) if kind in _CONTAINERS else _value(value, cuts)
             if type(item) is str:
                 if len(item) > room.characters:
                     item = item[: room.characters]
@@ -197,19 +193,24 @@ def _items(values: Any, depth: int, room: Room) -> Any:
     return tuple(made)
 
 
-def _size(value: Any, limit: int) -> int:
-    """Return how many items a container has, with those in it; more than `limit` is not counted to the end."""
+def _size(value: Any, limit: int, inside: set[int]) -> int:
+    """Return how many items a container has, with those in it; more than `limit` is not counted to the end.
+
+    `inside`: what it is in; a container that is in itself is not written again.
+    """
     found = len(value)
-    if found > limit:
+    if found > limit or id(value) in inside:
         return int(found)
-    items = [*value.keys(), *value.values()] if type(value) is dict else list(value)
-    for one in items:
-        if type(one) in _CONTAINERS:
-            found += _size(one, limit - found)
-        elif type(one) is str or type(one) is bytes:
+    inside.add(id(value))
+    for one in [*value.keys(), *value.values()] if type(value) is dict else list(value):
+        kind = type(one)
+        if kind in _CONTAINERS:
+            found += _size(one, limit - found, inside)
+        elif kind is str or kind is bytes:
             found += len(one) // 32
         if found > limit:
             break
+    inside.discard(id(value))
     return int(found)
 
 

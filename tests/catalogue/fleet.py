@@ -124,7 +124,7 @@ class Fleet:
             os.killpg(self.process.pid, signal.SIGABRT)  # what hangs tells the stacks of its threads
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(2)
-            print(self.log.read_text(), file=sys.stderr)  # noqa: T201
+            print(self.log.read_text(), file=sys.stderr)
         self.kill()
 
     # ---- what has become of the values --------------------------------------------------------------------------

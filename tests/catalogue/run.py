@@ -17,6 +17,7 @@ def main(name: str, variant: str = "") -> None:
     """Run the case, and then the standard check."""
     one = load(name.partition(".")[0])[name]
     faulthandler.dump_traceback_later(one.deadline, exit=True)
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy would start threads of its own
     host = Host(variant, Path.cwd())
     one.run(host)
     host.check()

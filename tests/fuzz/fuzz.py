@@ -8,7 +8,6 @@ status 1 if anything failed. An input that takes longer than `SLOW_SECONDS` fail
 stacks of all threads. Atheris is `pip install atheris==3.0.0`, and measures what of our interpreted packages is reached.
 """
 
-# ruff: noqa: T201 - it is a program
 from __future__ import annotations
 
 import argparse

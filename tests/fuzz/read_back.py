@@ -443,8 +443,12 @@ def console(world: World) -> None:
     """A line for each series."""
     stream = io.StringIO()
     ConsoleExporter(stream, self_metrics=True).export(world.totals, 5.0)
-    names = [metric.name for metric in world.totals.metrics for _ in metric.points]
-    same(names, [line.partition("{")[0] for line in stream.getvalue().splitlines()], "lines")
+    shown = [name if name.isprintable() else repr(name)[1:-1] for name in [metric.name for metric in world.totals.metrics]]
+    names = [name for name, metric in zip(shown, world.totals.metrics, strict=True) for _ in metric.points]
+    lines = stream.getvalue().splitlines()
+    for name, line in zip(names, lines, strict=False):
+        assert line.startswith(name + "{"), f"{line!r:.300} does not begin with {name!r:.300}"
+    same(len(names), len(lines), "lines")
     assert "\x1b" not in stream.getvalue(), "an escape sequence reaches the terminal"
 
 

@@ -452,7 +452,6 @@ def slow(host: Host) -> None:
     seconds = host.size(9, 60) / 10
     assert exports_until_now <= seconds / (3 * interval) + 1, exports_until_now
     assert exports_until_now >= 2, exports_until_now
-    assert health.exporters["totals"].superseded > 0, health
     assert health.exporters["totals"].queued <= 2
     # At most what waits is exported behind the one that is under way: not all the ticks that were missed.
     assert sdk.flush(5), sdk.health()

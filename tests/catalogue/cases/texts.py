@@ -295,9 +295,10 @@ class Odd:
     __str__ = __repr__ = __eq__ = __hash__ = __bool__ = __len__ = __iter__ = _fail  # type: ignore[assignment]
 
 
-@case("odd text", variants=("object", "endless list", "keys", "array", "infinity"), needs=("cramjam",))
+@case("odd text", variants=("object", "endless list", "keys", "array", "infinity"), needs=("cramjam", "numpy"))
 def odd_resources(host: Host) -> None:
     """Whatever is in the resource, an SDK can be made, and all exporters go on."""
+    import numpy
     from metrics_sdk_opentelemetry.otlp_requests import Encoder
     from metrics_sdk_prometheus import OPENMETRICS, PROTOBUF, TEXT, render
 
@@ -307,7 +308,7 @@ def odd_resources(host: Host) -> None:
         "object": lambda: Odd(),
         "endless list": lambda: endless,
         "keys": lambda: {1j: 1, (1, 2): 2},
-        "array": lambda: __import__("numpy").array([1, 2]),
+        "array": lambda: numpy.array([1, 2]),
         "infinity": lambda: [float("inf"), float("nan")],
     }[host.variant]()
     stream = io.StringIO()

@@ -73,7 +73,7 @@ def test_quantiles_of_native_histograms_agree_with_our_percentiles(sdk: MetricsS
                     # Both are in one bucket: theirs by interpolation, ours near its middle.
                     assert 1 / base * (1 - 1e-12) <= ours / theirs <= base * (1 + 1e-12), told
                     worst[name] = max(worst.get(name, 0.0), abs(ours / theirs - 1))
-        print({name: (schemas[name], f"{error:.2%}") for name, error in worst.items()})  # noqa: T201  # for `pytest -s`
+        print({name: (schemas[name], f"{error:.2%}") for name, error in worst.items()})  # for `pytest -s`
 
 
 def test_counters_gauges_and_classic_histograms_are_the_same_as_by_text(sdk: MetricsSDK, servers: Any) -> None:
