@@ -291,18 +291,8 @@ class SQLiteStore:
         now = time.time()
         asked = interval(now, last, since, until)
         start, end = asked or (-math.inf, math.inf)
-        named, empty, found, first = self._locked(partial(self._read, name, keys, attributes, start, end))
-        # Covered is what was asked for, as far as there was anything, and whole windows where these reach further.
-        edges = [edge for windows in found.values() for edge in windows]
-        since_when = min([max(start, min(first, now)), *[edge[0] for edge in edges]])
-        if asked is None:
-            now = max([edge[1] for edge in edges], default=now)  # all there is ends where it ends
-        until_when = max([min(end, now), *[edge[1] for edge in edges if edge[1] <= now or end < math.inf]])
-        answers = {}
-        for key, windows in found.items():
-            merged = gathered(empty, [part for parts in windows.values() for part in parts])
-            answers[key] = Aggregate(named, empty, merged, since_when, until_when, 0, windows)
-        return answers
+        read = self._locked(partial(self._read, name, keys, attributes, start, end))
+        return self._sound(partial(_answers, now, start, end, asked is None, *read))
 
     def _read(
         self,
@@ -336,14 +326,19 @@ class SQLiteStore:
 
     def _with_connection(self, work: Callable[[sqlite3.Connection], T], make: bool) -> T:
         try:
-            return work(self._connect(make))
+            return self._sound(partial(work, self._connect(make)))
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.Error):
                 self._connection.close()  # the file may be another one by now
             raise StoreError(f"cannot use {str(self.path)!r}: {error}") from error
+
+    def _sound(self, work: Callable[[], T]) -> T:
+        """Return what `work` makes of what is in the file; what goes wrong where that is damaged is told as a StoreError."""
+        try:
+            return work()
         except MetricsError:
             raise
-        except (ValueError, TypeError, LookupError, AssertionError) as error:  # what a sound file never has
+        except (ValueError, TypeError, LookupError, AssertionError) as error:
             raise StoreError(f"cannot use {str(self.path)!r}: what is in it is damaged: {error!r}") from error
 
     def _connect(self, make: bool) -> sqlite3.Connection:
@@ -470,6 +465,30 @@ def _widths(connection: sqlite3.Connection) -> Iterator[float]:
     while width is not None:
         yield width
         width = connection.execute("SELECT min(width) FROM windows WHERE width > ?", (width,)).fetchone()[0]
+
+
+def _answers(
+    now: float,
+    start: float,
+    end: float,
+    all_time: bool,
+    named: tuple[str, str, str],
+    empty: CoreAggregate,
+    found: dict[Any, Any],
+    first: float,
+) -> dict[Any, Aggregate]:
+    """Return the answers from the windows that were found, by group."""
+    # Covered is what was asked for, as far as there was anything, and whole windows where these reach further.
+    edges = [edge for windows in found.values() for edge in windows]
+    since_when = min([max(start, min(first, now)), *[edge[0] for edge in edges]])
+    if all_time:
+        now = max([edge[1] for edge in edges], default=now)  # all there is ends where it ends
+    until_when = max([min(end, now), *[edge[1] for edge in edges if edge[1] <= now or end < math.inf]])
+    answers = {}
+    for key, windows in found.items():
+        merged = gathered(empty, [part for parts in windows.values() for part in parts])
+        answers[key] = Aggregate(named, empty, merged, since_when, until_when, 0, windows)
+    return answers
 
 
 def _oldest(connection: sqlite3.Connection, width: float) -> float:

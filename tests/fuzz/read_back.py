@@ -416,6 +416,8 @@ def _no_constant(name: str) -> Any:
 
 
 def _lists(value: Any) -> Any:
+    if isinstance(value, float) and math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"  # JSON has none
     return [_lists(one) for one in value] if isinstance(value, (tuple, list)) else value
 
 
