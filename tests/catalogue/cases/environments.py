@@ -384,7 +384,7 @@ def sigterm(host: Host) -> None:
         assert values[-1] == (1100 if host.variant == "handler before" else 100), values
 
 
-@case("SIGTERM, asked to deliver with an exporter that hangs")
+@case("SIGTERM, asked to deliver")
 def sigterm_hanging(host: Host) -> None:
     """The process ends by the signal once the time is up, whatever the exporter does."""
     program = """
