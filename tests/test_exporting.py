@@ -60,45 +60,6 @@ def until(condition: Any, seconds: float = 10.0) -> None:
         pause.wait(0.002)
 
 
-@pytest.mark.parametrize("error", [RuntimeError("no"), SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
-def test_an_exporter_that_raises_leaves_the_others_on_time_and_shows_in_health(error: BaseException) -> None:
-    memory = MemoryExporter()
-    sdk = MetricsSDK(Config(exporters=[Export(Raising(error), interval_seconds=0.02), Export(memory, interval_seconds=0.02)],
-                            flush_interval_seconds=0.01))  # fmt: skip
-    sdk.counter("c").add(3)
-    until(lambda: len(memory.snapshots) >= 3)
-    raising, fine = sdk.health().exporters["Raising"], sdk.health().exporters["MemoryExporter"]
-    assert raising.failures >= 1
-    assert type(error).__name__ in raising.last_error
-    assert (0, 1) == (raising.acknowledged, raising.unacknowledged)
-    assert (1, 0, 0) == (fine.acknowledged, fine.unacknowledged, fine.failures)
-    assert sdk.health().faults["exporter:Raising"] >= 1
-    assert not sdk.flush(0.2)
-    assert not sdk.shutdown(1)
-    assert memory.is_shut_down
-
-
-def test_an_exporter_that_hangs_leaves_the_others_on_time_and_shutdown_in_time() -> None:
-    gate, memory = Gate(), MemoryExporter()
-    sdk = MetricsSDK(Config(exporters=[Export(gate, interval_seconds=0.02, timeout_seconds=0.05),
-                                       Export(memory, interval_seconds=0.02)], flush_interval_seconds=0.01))  # fmt: skip
-    counter = sdk.counter("c")
-    counter.add(1)
-    assert gate.entered.wait(10)
-    before = len(memory.snapshots)
-    until(lambda: len(memory.snapshots) >= before + 3)
-    until(lambda: sdk.health().exporters["Gate"].state == "hanging")
-    counter.add(1)
-    hanging = sdk.health().exporters["Gate"]
-    assert (1, "no answer within 0.05 s") == (hanging.failures, hanging.last_error)
-    started = time.monotonic()
-    assert not sdk.shutdown(0.3)
-    assert time.monotonic() - started < 0.8
-    assert memory.is_shut_down
-    assert 2 == sdk.health().exporters["MemoryExporter"].acknowledged
-    gate.open.set()
-
-
 def test_an_exporter_is_never_called_twice_at_once_and_missed_ticks_are_let_go() -> None:
     gate = Gate()
     sdk = MetricsSDK(Config(exporters=[Export(gate, interval_seconds=0.01, queue_size=2)], flush_interval_seconds=0.01))

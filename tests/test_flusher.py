@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import ctypes
 import logging
 import threading
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from metrics_sdk import Config, MetricsSDK
-from metrics_sdk.exporters import MemoryExporter
 
 
 def until(condition: Any, seconds: float = 10.0) -> None:
@@ -81,30 +79,6 @@ def test_a_pass_that_fails_is_counted_and_logged_once_and_the_next_one_works(cap
     assert 3 == sdk.health().faults["flusher"]
     assert 1 == sum("pass of the flusher failed" in record.getMessage() for record in caplog.records)
     assert sdk.shutdown()
-
-
-def test_where_no_thread_can_be_had_recording_and_flush_work_and_it_is_tried_again_later(monkeypatch: Any) -> None:
-    def none_left(*args: Any) -> None:
-        raise RuntimeError("can't start new thread")
-
-    tried = []
-    monkeypatch.setattr(_thread, "start_new_thread", lambda *args: (tried.append(1), none_left()))
-    memory = MemoryExporter()
-    sdk = MetricsSDK(Config(exporters=[memory]))
-    counter = sdk.counter("c")
-    for _ in range(100):
-        counter.add(1)
-        sdk.query("c")
-    assert len(tried) <= 102
-    assert sdk.flush()
-    assert 100 == memory.snapshots[-1].metrics[0].points[0].value
-    assert (100, False) == (sdk.query("c").sum, sdk.health().flusher_running)
-    monkeypatch.undo()
-    sdk._flusher._not_before = 0.0
-    counter.add(1)
-    until(lambda: sdk.health().flusher_running)
-    assert sdk.shutdown()
-    assert memory.is_shut_down
 
 
 def test_the_health_report_is_logged_when_it_is_asked_for(caplog: Any) -> None:

@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -58,36 +57,6 @@ def test_shutdown_delivers_everything_and_counts_what_comes_later() -> None:
     assert metric is not None
     assert [1] == [point.value for point in metric.points]
     assert 1 == sdk.query("c").sum
-
-
-def test_shutdown_from_many_threads_does_one_final_export_and_all_return_the_same() -> None:
-    memory = MemoryExporter()
-    sdk = MetricsSDK(Config(exporters=[Export(memory, interval_seconds=1000)]))
-    sdk.counter("c").add(1)
-    answers: list[bool] = []
-    threads = [threading.Thread(target=lambda: answers.append(sdk.shutdown())) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert ([True] * 8, 1) == (answers, len(memory.snapshots))
-    assert sdk.shutdown()
-
-
-def test_shutdown_from_a_callback_returns_and_shuts_down() -> None:
-    sdk = MetricsSDK(Config(flush_interval_seconds=0.01))
-    called = threading.Event()
-
-    def callback() -> float:
-        called.set()
-        sdk.shutdown(1)
-        return 1.0
-
-    sdk.observable_gauge("g", callback)
-    sdk.counter("c").add(1)
-    assert called.wait(5)
-    assert sdk.shutdown(5)
-    assert sdk.health().shut_down
 
 
 def test_without_a_background_nothing_runs_until_flush_exports_inline() -> None:
@@ -144,64 +113,6 @@ def test_configure_moves_every_instrument_and_delivers_what_was_recorded_before(
     print("moved")
     """
     assert "moved\n" == run_python(program)
-
-
-def test_the_end_of_the_script_delivers_everything_by_itself(run_python: Callable[..., str]) -> None:
-    program = """
-    import metrics_sdk as metrics, sys
-    from metrics_sdk.exporters import ConsoleExporter
-    metrics.configure(metrics.Config(exporters=[ConsoleExporter()]))
-    metrics.counter("c").add(5)
-    {ending}
-    """
-    for ending, status in (("", 0), ("sys.exit(3)", 3)):
-        assert "c{} 5\n" == run_python(program.format(ending=ending), status=status)
-    assert "c{} 5\n" == run_python(program.format(ending="1 / 0"), status=1, stderr=None)
-
-
-def test_a_hanging_exporter_does_not_hold_up_the_exit(run_python: Callable[..., str]) -> None:
-    program = """
-    import metrics_sdk as metrics, threading, time
-    class Hanging:
-        def export(self, snapshot, timeout): threading.Event().wait()
-        def shutdown(self): pass
-    metrics.configure(metrics.Config(exporters=[metrics.Export(Hanging(), name="x")], shutdown_timeout_seconds=0.3))
-    metrics.counter("c").add(5)
-    print("end")
-    """
-    assert "end\n" == run_python(program, deadline=5)
-
-
-def test_a_thread_that_outlives_main_is_counted(run_python: Callable[..., str]) -> None:
-    program = """
-    import metrics_sdk as metrics, threading
-    from metrics_sdk.exporters import ConsoleExporter
-    metrics.configure(metrics.Config(exporters=[ConsoleExporter()]))
-    counter = metrics.counter("c")
-    ended = threading.main_thread()
-    def outlive():
-        ended.join()
-        for _ in range(1000): counter.add(1)
-    counter.add(1)
-    threading.Thread(target=outlive).start()
-    """
-    assert "c{} 1001\n" == run_python(program)
-
-
-def test_daemon_threads_that_record_through_the_exit_do_no_harm(run_python: Callable[..., str]) -> None:
-    program = """
-    import metrics_sdk as metrics, threading
-    counter, histogram = metrics.counter("c"), metrics.histogram("h")
-    started = threading.Barrier(5)
-    def forever():
-        started.wait()
-        while True:
-            counter.add(1, {"k": "v"}); histogram.record(0.5); metrics.record("r", 1)
-    for _ in range(4): threading.Thread(target=forever, daemon=True).start()
-    started.wait()
-    """
-    for _ in range(5):
-        assert "" == run_python(program, deadline=10)
 
 
 FORK = """
@@ -279,44 +190,6 @@ print("right")
 """
     )
     assert "right\n" == run_python(program, stderr=None)
-
-
-@pytest.mark.slow
-def test_forks_under_load_hang_no_child_and_lose_nothing(run_python: Callable[..., str]) -> None:
-    program = (
-        FORK
-        + """
-exporter = Collected()
-sdk = MetricsSDK(Config(exporters=[metrics.Export(exporter, interval_seconds=0.01)], flush_interval_seconds=0.005,
-                        resolutions=[(0.05, 1)]))
-instruments = [sdk.counter("n%d" % i) for i in range(20)]
-stop, counts = threading.Event(), []
-def load(seed):
-    n = 0
-    while not stop.is_set():
-        instruments[n % 20].add(1, {"k": (n * 7 + seed) % 40})
-        n += 1
-    counts.append(n)
-threads = [threading.Thread(target=load, args=(i,)) for i in range(3)]
-for t in threads: t.start()
-
-def child():
-    for i in range(5): instruments[i].add(1, {"k": "child"})
-    assert sdk.flush(5), sdk.health()
-    h = sdk.health()
-    assert (h.received, h.merged, h.pending) == (5, 5, 0), (h.received, h.merged, h.pending, h.dropped)
-
-good = sum(ended_well(in_child(child)) for _ in range(40))
-stop.set()
-for t in threads: t.join()
-assert sdk.flush(10)
-h = sdk.health()
-assert h.received == h.merged == sum(counts) and h.pending == 0, (h.received, h.merged, sum(counts))
-assert sdk.shutdown(5)
-print(good)
-"""
-    )
-    assert "40\n" == run_python(program, stderr=None)
 
 
 def test_health_tells_which_core_runs() -> None:
@@ -427,44 +300,6 @@ def test_a_redeclaration_leaves_no_negative_number_of_unacknowledged_values() ->
     sdk.flush()
     state = sdk.health().exporters["MemoryExporter"]
     assert (1, 0) == (state.acknowledged, state.unacknowledged)
-
-
-@pytest.mark.slow
-def test_children_of_multiprocessing_deliver_at_their_end(run_python: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "job.py").write_text(
-        """
-import multiprocessing, sys
-import metrics_sdk as metrics
-from metrics_sdk.exporters import JsonLinesExporter
-
-counter = metrics.counter("jobs")
-
-def start(path):
-    metrics.configure(metrics.Config(exporters=[JsonLinesExporter(path)]))
-
-def work(path):
-    if multiprocessing.get_start_method() != "fork":
-        start(path)
-    for _ in range(7): counter.add(1)
-
-if __name__ == "__main__":
-    multiprocessing.set_start_method(sys.argv[1])
-    start(sys.argv[2])
-    children = [multiprocessing.Process(target=work, args=(sys.argv[2],)) for _ in range(3)]
-    for child in children: child.start()
-    for child in children: child.join()
-"""
-    )
-    program = """
-    import json, subprocess, sys
-    for method in ("fork", "spawn", "forkserver"):
-        path = method + ".jsonl"
-        subprocess.run([sys.executable, "job.py", method, path], check=True)
-        lines = [json.loads(line) for line in open(path)]
-        print(method, [line["value"] for line in lines if line["name"] == "jobs"])
-    """
-    expected = "".join(f"{method} [7, 7, 7]\n" for method in ("fork", "spawn", "forkserver"))
-    assert expected == run_python(program)
 
 
 def test_a_child_that_is_forked_while_another_thread_configures_can_configure(run_python: Callable[..., str]) -> None:

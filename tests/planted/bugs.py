@@ -227,7 +227,7 @@ BUGS = (
         "not-at-exit",
         "the interpreter's exit delivers nothing",
         (Edit("metrics_sdk/sdk.py", "            atexit.register(self._exit_hook)\n", ""),),
-        "test_sdk.py::test_the_end_of_the_script_delivers_everything_by_itself",
+        case("exits.of_a_program[end of the script]"),
     ),
     Bug(
         "not-at-the-end-of-workers",
