@@ -326,7 +326,7 @@ class SQLiteStore:
 
     def _with_connection(self, work: Callable[[sqlite3.Connection], T], make: bool) -> T:
         try:
-            return self._sound(partial(work, self._connect(make)))
+            return self._sound(lambda: work(self._connect(make)))
         except (sqlite3.Error, OSError) as error:
             if isinstance(error, sqlite3.Error):
                 self._connection.close()  # the file may be another one by now

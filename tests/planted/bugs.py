@@ -226,13 +226,13 @@ BUGS = (
     Bug(
         "not-at-exit",
         "the interpreter's exit delivers nothing",
-        (Edit("metrics_sdk/sdk.py", "            atexit.register(self._exit_hook)\n", ""),),
+        (Edit("metrics_sdk/process_end.py", "        _waiting[id(self)] = deliver\n", ""),),
         case("exits.of_a_program[end of the script]"),
     ),
     Bug(
         "not-at-the-end-of-workers",
         "a child of multiprocessing, which does not run what atexit knows, delivers nothing",
-        (Edit("metrics_sdk/sdk.py", "if util is not None:", "if util is None:"),),
+        (Edit("metrics_sdk/process_end.py", "if util is not None:", "if util is None:"),),
         case("processes.multiprocessed[fork-process]"),
     ),
     Bug(
