@@ -338,7 +338,7 @@ class SQLiteStore:
             return work()
         except MetricsError:
             raise
-        except (ValueError, TypeError, LookupError, AssertionError) as error:
+        except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
             raise StoreError(f"cannot use {str(self.path)!r}: what is in it is damaged: {error!r}") from error
 
     def _connect(self, make: bool) -> sqlite3.Connection:

@@ -105,7 +105,7 @@ BUGS = (
         (
             Edit(
                 "metrics_sdk/sdk.py",
-                "if self._shutting_down != threading.get_ident() and not self.is_own_thread():",
+                "if first != me and not self.is_own_thread() and not self._interrupts_itself():",
                 "if True:",
             ),
         ),
