@@ -9,10 +9,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))
 
 from receiver import Receiver
+
+settings.register_profile("shared machine", deadline=None)  # an example may take long where others are at work
+settings.load_profile("shared machine")
 
 PREAMBLE = "import faulthandler; faulthandler.dump_traceback_later({deadline}, exit=True)\n"
 

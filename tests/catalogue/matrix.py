@@ -41,14 +41,15 @@ def environment(python: str, build: str, extra: str) -> Path:
     asked = {**os.environ, "METRICS_SDK_INTERPRETED": "1"} if build == "interpreted" else dict(os.environ)
     install = [str(made), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "--force-reinstall", "--no-deps", "--no-cache-dir", str(ROOT)], check=True, env=asked)
-    subprocess.run([*install, f"metrics-sdk{extra}", "pytest"], check=True, env=asked)
+    subprocess.run([*install, f"metrics-sdk{extra}", "pytest", "pytest-xdist", "freezegun"], check=True, env=asked)
     return made
 
 
 def run(python: Path, tests: list[str], chosen: list[str], reduced: bool, report: Path) -> Outcome:
     """Run the tests there."""
     sizes = {} if reduced else {"METRICS_SDK_FULL": "1", "METRICS_SDK_RECORDS": "500000"}
-    command = [str(python), "-m", "pytest", "-q", "--tb=short", f"--junit-xml={report}", *tests]
+    # Two at a time: most of the time a case waits.
+    command = [str(python), "-m", "pytest", "-q", "--tb=short", "-n", "2", f"--junit-xml={report}", *tests]
     started = time.monotonic()
     subprocess.run([*command, *(["-k", " or ".join(chosen)] if chosen else [])], cwd=ROOT, env={**os.environ, **sizes})
     cases = list(xml.parse(report).iter("testcase"))
