@@ -12,9 +12,12 @@ demo: .venv/compiled/.installed
 	$(COMPILED)/python -P -m metrics_sdk demo --seconds $(SECONDS) --port $(PORT)
 
 # The explorer explores a copy of the interpreted core, whichever build is installed: once is enough.
+# A case of the catalogue is a process that mostly waits: two at a time.
 test: .venv/compiled/.tested .venv/interpreted/.tested
-	$(COMPILED)/pytest --ignore tests/explorer
-	$(INTERPRETED)/pytest
+	$(COMPILED)/pytest -n 2 tests/catalogue
+	$(INTERPRETED)/pytest -n 2 tests/catalogue
+	$(COMPILED)/pytest --ignore tests/explorer --ignore tests/catalogue
+	$(INTERPRETED)/pytest --ignore tests/catalogue
 
 lint: .venv/compiled/.tested
 	$(COMPILED)/ruff check .
@@ -37,7 +40,7 @@ bench-freethreaded: .venv/freethreaded/.benched
 PYTHONS ?= python3.11 python3.12 python3.13
 FREETHREADED ?= $$(tools/python-freethreaded .cache/python-freethreaded)
 catalogue: .venv/compiled/.tested
-	$(COMPILED)/pytest tests/catalogue
+	$(COMPILED)/pytest -n 2 tests/catalogue
 
 matrix: .venv/compiled/.tested servers
 	METRICS_SDK_REQUIRE_SERVERS=1 $(COMPILED)/python tests/catalogue/matrix.py --python $(PYTHONS) --freethreaded "$(FREETHREADED)"

@@ -30,6 +30,7 @@ PROGRAMS = (
     "query",
     "history",
     "host",
+    "stalls",
     "opentelemetry_api",
     "otlp",
 )

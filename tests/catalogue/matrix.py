@@ -41,7 +41,7 @@ def environment(python: str, build: str, extra: str) -> Path:
     asked = {**os.environ, "METRICS_SDK_INTERPRETED": "1"} if build == "interpreted" else dict(os.environ)
     install = [str(made), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "--force-reinstall", "--no-deps", "--no-cache-dir", str(ROOT)], check=True, env=asked)
-    subprocess.run([*install, f"metrics-sdk{extra}", "pytest", "pytest-xdist", "freezegun"], check=True, env=asked)
+    subprocess.run([*install, f"metrics-sdk{extra}", "pytest", "pytest-xdist", "freezegun", "hypothesis"], check=True, env=asked)
     return made
 
 
