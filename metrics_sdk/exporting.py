@@ -166,7 +166,8 @@ class ExportWorker:
                     self._faults.report(
                         "worker", f"the worker of exporter {self.export.name} was interrupted, it goes on", error
                     )
-            self._shutdown_exporter()
+            if alarm is self._alarm:  # else the exporter has forked, and this is the child: it is the parent's
+                self._shutdown_exporter()
         finally:
             self._ident = None
             self._running = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, Protocol
@@ -104,7 +105,7 @@ class Exports:
         """Hand closed windows to a subscriber from now on."""
         width = self._home.config.resolutions[0].width
         worker = self.add(Export(subscription, name=subscription.name, timeout_seconds=max(1.0, width)))
-        subscription.connect(self.feeds.get(worker), lambda: self._remove(worker))
+        subscription.connect(self.feeds.get(worker), partial(_removed, weakref.ref(self), worker))
         if start:
             worker.start()
 
@@ -263,6 +264,15 @@ class Exports:
     def health(self, merged: int) -> dict[str, ExporterHealth]:
         """Return how each is doing, by name."""
         return {worker.export.name: worker.health(merged) for worker in self.workers}
+
+
+def _removed(exports: weakref.ref[Exports], worker: ExportWorker) -> None:
+    """Let go of a subscriber's worker; its SDK may be gone."""
+    home = exports()
+    if home is None:
+        worker.stop()
+    else:
+        home._remove(worker)
 
 
 def _wish(export: Export, config: Config) -> Callable[[str], Aggregation | None] | None:

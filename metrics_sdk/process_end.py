@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-_waiting: dict[int, Callable[[], object]] = {}
-
 
 class ProcessEnd:
     """Calls `deliver` once when the process ends, until it is cancelled.
@@ -18,33 +16,56 @@ class ProcessEnd:
     """
 
     def __init__(self, deliver: Callable[[], object]) -> None:
-        self._deliver = deliver
+        self.deliver = deliver
         self._finalizer: Any = None
         self._signal: Any = None
-        _waiting[id(self)] = deliver
+        _waiting[id(self)] = self
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
-            self._finalizer = util.Finalize(None, deliver, exitpriority=10)
+            self._finalizer = util.Finalize(None, self, exitpriority=10)
         celery: Any = sys.modules.get("celery.signals")
         if celery is not None:
-            self._signal = celery.worker_process_shutdown
-            self._signal.connect(self._shut_down, weak=False)
+            self._connect(celery.worker_process_shutdown)
+
+    def _connect(self, signal: Any) -> None:
+        # This may be a handler that has interrupted somebody who connects: then it is done without.
+        lock = getattr(signal, "lock", None)
+        if lock is None or lock.acquire(blocking=False):
+            if lock is not None:
+                lock.release()
+            self._signal = signal
+            signal.connect(self, weak=False)
+
+    def __call__(self, **_: object) -> None:
+        """Deliver now."""
+        self.deliver()
 
     def cancel(self) -> None:
         """Do not call."""
-        _waiting.pop(id(self), None)
+        self.forget()
         if self._finalizer is not None:
             self._finalizer.cancel()
         if self._signal is not None:
-            self._signal.disconnect(self._shut_down)
+            self._signal.disconnect(self)
 
-    def _shut_down(self, **_: object) -> None:
-        self._deliver()
+    def forget(self) -> None:
+        """Do not call at the interpreter's exit; takes no lock, so a forked child may call it."""
+        _waiting.pop(id(self), None)
+
+
+_waiting: dict[int, ProcessEnd] = {}
 
 
 def _at_exit() -> None:
-    for deliver in list(_waiting.values()):
-        deliver()
+    """Let everybody deliver, also where one of them is interrupted, by Ctrl-C for instance."""
+    interrupted: BaseException | None = None
+    for one in list(_waiting.values()):
+        try:
+            one()
+        except BaseException as error:
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
 
 
 atexit.register(_at_exit)

@@ -177,8 +177,11 @@ class Registry:
         # A few spellings of each name are remembered; any other is found the slow way.
         # Never in the place of another: a provisional instrument may have been settled in the meantime.
         if len(self.directory.instruments) < 4 * self.home.max_instruments:
-            recorded = self.refusal(OBSERVABLE) if instrument.kind.observable else instrument  # its callback alone has values
-            self.directory.instruments.setdefault(name, recorded)
+            self.directory.instruments.setdefault(name, self._recorded(instrument))
+
+    def _recorded(self, instrument: Instrument) -> Instrument:
+        """Return what `record()` puts values into under the name of an instrument: those of observables come from callbacks."""
+        return self.refusal(OBSERVABLE) if instrument.kind.observable else instrument
 
     def _settle(self, key: str, known: Instrument, wanted: Description) -> Instrument:
         """Give a provisional histogram the declaration that came after its first use."""
@@ -199,7 +202,7 @@ class Registry:
         # Of the keys alone, whose copy is one call: copying items allocates, and collecting garbage may give others a turn.
         spellings = [name for name in list(self.directory.instruments) if self.directory.instruments.get(name) is known]
         for name in {*spellings, key, wanted.name}:
-            self.directory.instruments[name] = made
+            self.directory.instruments[name] = self._recorded(made)
         self.home.streams.retire(before)
         return made
 
@@ -218,7 +221,7 @@ class Registry:
             made_up = "Recorded without a declaration."
             return self._add(key, Description(name, kinds.HISTOGRAM, "", made_up, None, "record", "record()"))
         self._spell(name, instrument)
-        return self.refusal(OBSERVABLE) if instrument.kind.observable else instrument
+        return self._recorded(instrument)
 
     def refusal(self, reason: int) -> Refusal:
         """Return what takes values that no instrument can be made for, and counts them as dropped for `reason`."""

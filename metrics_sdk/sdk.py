@@ -515,10 +515,12 @@ class MetricsSDK:
     def __del__(self) -> None:
         # Nobody holds it any more, nor an instrument of it. This may be the garbage collector, anywhere: it waits for nothing.
         if getattr(self, "_end", None) is not None and self.config.background and not self._scope.is_closed():
+            assert self._end is not None
+            self._end.deliver = self._at_exit  # should the process end before that thread has
             try:
                 _thread.start_new_thread(self.shutdown, (self.config.shutdown_timeout_seconds,))
             except RuntimeError:
-                self._flusher.stop()  # the interpreter is on its way out, or has no thread left to deliver with
+                pass  # the interpreter is on its way out, or has no thread left: the exit delivers
 
     def __enter__(self) -> MetricsSDK:
         return self
@@ -558,7 +560,14 @@ class MetricsSDK:
     def _start(self) -> None:
         if self._scope.running:
             return
-        self._scope.running = True
+        try:
+            self._scope.running = True
+            self._start_all()
+        except BaseException:  # a handler's: the next value shall try again
+            self._scope.running = False
+            raise
+
+    def _start_all(self) -> None:
         if self._end is None:
             # Where there is no thread that could deliver what an SDK has that nobody holds any more, the exit does so.
             keeps = not self.config.background and bool(self.config.exporters)
@@ -571,7 +580,9 @@ class MetricsSDK:
                     self._callbacks.start()  # at the interpreter's exit, some releases start no thread any more
 
     def _flusher_ended(self) -> None:
+        """Called by the flusher's thread, which ends and could start no other."""
         self._scope.running = False
+        self._store.drain(timeout=0.1)  # so that the next value of each series asks for a flusher again
 
     def _at_exit(self) -> None:
         if self._on_exit is not None:
@@ -635,6 +646,8 @@ class MetricsSDK:
         self.registry.forked()
         self._exports.forked()
         self._reconfiguring = threading.RLock()
+        if self._end is not None:
+            self._end.forget()
         self._reset_process_state()
 
 

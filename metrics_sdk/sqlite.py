@@ -23,6 +23,7 @@ from metrics_sdk.checks import check_seconds
 from metrics_sdk.core.aggregates import Aggregate as CoreAggregate
 from metrics_sdk.core.aggregates import LastValue
 from metrics_sdk.core.aggregation import new_aggregate
+from metrics_sdk.core.attributes import raised_by_signal_handler
 from metrics_sdk.core.exclusion import exclusively
 from metrics_sdk.core.kinds import BY_NAME
 from metrics_sdk.core.packing import pack, unpack
@@ -328,6 +329,8 @@ class SQLiteStore:
         try:
             return self._sound(lambda: work(self._connect(make)))
         except (sqlite3.Error, OSError) as error:
+            if raised_by_signal_handler(error):
+                raise
             if isinstance(error, sqlite3.Error):
                 self._connection.close()  # the file may be another one by now
             raise StoreError(f"cannot use {str(self.path)!r}: {error}") from error
@@ -339,6 +342,8 @@ class SQLiteStore:
         except MetricsError:
             raise
         except (ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+            if raised_by_signal_handler(error):
+                raise
             raise StoreError(f"cannot use {str(self.path)!r}: what is in it is damaged: {error!r}") from error
 
     def _connect(self, make: bool) -> sqlite3.Connection:

@@ -83,7 +83,8 @@ class AggregateMap:
 
     def _drain(self, cells: list[Cell] | None, deadline: float) -> bool:
         scope = self._scope
-        for cell in list(scope.undrained):  # first it is here as well as there, so a value in between is not forgotten
+        undrained = list(scope.undrained)
+        for cell in undrained:  # first it is here as well as there, so a value in between is not forgotten
             scope.dirty[cell] = None
             scope.undrained.pop(cell, None)
         window = self._window_now()
@@ -93,7 +94,10 @@ class AggregateMap:
         takes_first = closes and 0 <= now - scope.window - self.window_seconds < self._aligned_seconds
         if closes and not takes_first:
             self._close_windows(window)
-        cells = list(scope.dirty) if cells is None or takes_first else [cell for cell in cells if cell in scope.dirty]
+        if cells is None or takes_first:
+            cells = list(dict.fromkeys([*scope.dirty, *undrained]))  # a recorder may just be taking one off the list again
+        else:
+            cells = [cell for cell in cells if cell in scope.dirty or cell in undrained]
         complete = self._take(cells, deadline)
         if takes_first:
             self._close_windows(window)

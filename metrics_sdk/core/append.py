@@ -192,7 +192,9 @@ class AppendCell(Cell):
             return state
         try:
             return series.fold(batch, self.shard, batch)
-        except TypeError:  # a Drop among the values cannot be added or compared
+        except TypeError as error:  # a Drop among the values cannot be added or compared
+            if raised_by_signal_handler(error):
+                raise
             drops = [item for item in batch if type(item) is Drop]
             if not drops:
                 raise

@@ -24,6 +24,7 @@ MAX_ITEMS: Final = 128
 UNPRINTABLE: Final = "<unprintable>"
 TOO_LARGE: Final = "<too large>"
 
+_OWN_MODULES: Final = frozenset(("builtins", "collections", "array"))
 _CONTAINERS: Final = frozenset((dict, list, tuple, set, frozenset))
 
 #: Attributes, normal form: sorted by key, no key twice.
@@ -92,7 +93,7 @@ def text(value: object, limit: int, cuts: Cuts | None = None) -> str:
         given: Any = value
         if kind is bytes or kind is bytearray:
             given = given[: limit + 1]  # what is cut off need not become text
-        elif kind in _CONTAINERS and _size(value, MAX_ITEMS, set()) > MAX_ITEMS:
+        elif _is_large(given, kind):
             given = TOO_LARGE
             if cuts is not None:
                 cuts.count += 1
@@ -191,6 +192,23 @@ def _items(values: Any, depth: int, room: Room) -> Any:
             room.cut = room.cut or cuts.count > 0
             made.append(item)
     return tuple(made)
+
+
+def _is_large(value: Any, kind: Any) -> bool:
+    """Tell whether it has more items than may be: a container of Python's own, or a class made of one.
+
+    By the length of what is inside, for a class may have methods of its own.
+    """
+    if kind in _CONTAINERS:
+        return _size(value, MAX_ITEMS, set()) > MAX_ITEMS
+    for own in (dict, list, tuple, set, frozenset):
+        if issubclass(kind, own):
+            return bool(own.__len__(value) > MAX_ITEMS)
+    if issubclass(kind, bytes):
+        return bool(bytes.__len__(value) > MAX_VALUE_LENGTH)
+    if type(kind) is type and kind.__module__ in _OWN_MODULES and hasattr(kind, "__len__") and not issubclass(kind, str):
+        return len(value) > MAX_ITEMS
+    return False
 
 
 def _size(value: Any, limit: int, inside: set[int]) -> int:

@@ -247,15 +247,18 @@ class Instrument:
         Binding the same attributes again returns the same object. It survives `configure()` and fork.
         """
         base = self.route.base
-        pairs = normalise(attributes, self.route.table.scope.cuts)
-        full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
         table = self.route.table
+        pairs = table.scope.permitted(normalise(attributes, table.scope.cuts))
+        full = tuple(sorted({**dict(base), **dict(pairs)}.items())) if base else pairs
         if full and table.cell_for(full).series.attributes is OVERFLOW:
             full = OVERFLOW  # past the limit all share one, as their values share a series
         key = identity(full)  # of values that are equal and not the same, each has its own
         found = self.bound.get(key)
         if found is None:
-            found = self.bound.setdefault(key, type(self)(table, full, self.bound))
+            made = type(self)(table, full, self.bound)
+            if len(self.bound) >= WAYS_PER_SERIES * table.stream.limit:
+                return made  # where a view leaves attributes out there is no end of them: these do not survive `configure()`
+            found = self.bound.setdefault(key, made)
         if found.route.table is not self.route.table:  # redirected in the meantime, without this one
             found.route = Route(self.route.table, full)
         return found

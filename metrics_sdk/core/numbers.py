@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
+from metrics_sdk.core.attributes import raised_by_signal_handler
+
 # By module and class. None can exist where its module was never imported, so none is imported here.
 _OTHERS: Final = (("decimal", "Decimal"), ("fractions", "Fraction"))
 _NUMPYS: Final = ("integer", "floating", "bool_")
@@ -27,7 +29,9 @@ def to_float(value: object) -> float | None:
             return int.__float__(number)
         if _is_other(kind):
             return float(number)
-    except (TypeError, ValueError, ArithmeticError):
+    except (TypeError, ValueError, ArithmeticError) as error:
+        if raised_by_signal_handler(error):
+            raise
         return None
     return None
 

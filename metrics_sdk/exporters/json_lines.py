@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,24 +28,46 @@ class JsonLinesExporter:
     def export(self, snapshot: Snapshot, timeout: float) -> None:
         """Append the snapshot. Raises OSError if the file cannot be written."""
         text = "".join([json.dumps(line, ensure_ascii=True, allow_nan=False) + "\n" for line in _lines(snapshot)])
-        if self._is_torn():
-            text = "\n" + text
         # Opened each time: the file may be rotated, and a forked child gets a descriptor of its own.
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-
-    def _is_torn(self) -> bool:
-        """Tell whether the last line has no end, since whoever wrote it was killed, or the disk was full."""
+        descriptor = self._opened()
         try:
-            with open(self.path, "rb") as file:
-                file.seek(-1, os.SEEK_END)
-                return file.read(1) != b"\n"
-        except OSError:
-            return False  # there is none yet, it is empty, or can only be written to
+            _append(descriptor, text.encode("ascii"))
+        finally:
+            os.close(descriptor)
+
+    def _opened(self) -> int:
+        flags = os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        if not self.path.exists() or self.path.is_file():
+            try:
+                return os.open(self.path, os.O_RDWR | flags, 0o600)
+            except PermissionError:
+                pass  # a file that can be written and not read
+        return os.open(self.path, os.O_WRONLY | flags, 0o600)
 
     def shutdown(self) -> None:
         """Nothing is held open."""
+
+
+def _append(descriptor: int, text: bytes) -> None:
+    """Write all of it or nothing, as far as nobody else writes there at the same time. Raises OSError."""
+    before = os.fstat(descriptor)
+    if stat.S_ISREG(before.st_mode) and before.st_size and not _ends_a_line(descriptor, before.st_size):
+        text = b"\n" + text  # whoever wrote the last line was killed in the middle of it
+    written = 0
+    try:
+        while written < len(text):
+            written += os.write(descriptor, text[written:])
+    except OSError:
+        if stat.S_ISREG(before.st_mode) and os.fstat(descriptor).st_size == before.st_size + written:
+            os.ftruncate(descriptor, before.st_size)  # all of it comes again
+        raise
+
+
+def _ends_a_line(descriptor: int, size: int) -> bool:
+    try:
+        return os.pread(descriptor, 1, size - 1) == b"\n"
+    except OSError:
+        return True  # it cannot be read
 
 
 def _plain(attributes: Iterable[tuple[str, Any]]) -> dict[str, Any]:

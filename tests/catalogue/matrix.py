@@ -41,7 +41,9 @@ def environment(python: str, build: str, extra: str) -> Path:
     asked = {**os.environ, "METRICS_SDK_INTERPRETED": "1"} if build == "interpreted" else dict(os.environ)
     install = [str(made), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*install, "--force-reinstall", "--no-deps", "--no-cache-dir", str(ROOT)], check=True, env=asked)
-    subprocess.run([*install, f"metrics-sdk{extra}", "pytest", "pytest-xdist", "freezegun", "hypothesis"], check=True, env=asked)
+    subprocess.run(
+        [*install, f"metrics-sdk{extra}", "pytest", "pytest-xdist", "freezegun", "hypothesis"], check=True, env=asked
+    )
     return made
 
 
@@ -51,7 +53,10 @@ def run(python: Path, tests: list[str], chosen: list[str], reduced: bool, report
     # Two at a time: most of the time a case waits.
     command = [str(python), "-m", "pytest", "-q", "--tb=short", "-n", "2", f"--junit-xml={report}", *tests]
     started = time.monotonic()
-    subprocess.run([*command, *(["-k", " or ".join(chosen)] if chosen else [])], cwd=ROOT, env={**os.environ, **sizes})
+    report.unlink(missing_ok=True)
+    done = subprocess.run([*command, *(["-k", " or ".join(chosen)] if chosen else [])], cwd=ROOT, env={**os.environ, **sizes})
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"the tests could not be run with {python}: status {done.returncode}")
     cases = list(xml.parse(report).iter("testcase"))
     failed = [str(one.get("name")) for one in cases if one.find("failure") is not None or one.find("error") is not None]
     skipped = [f"{one.get('name')}: {found.get('message')}" for one in cases if (found := one.find("skipped")) is not None]

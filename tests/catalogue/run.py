@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,8 @@ def main(name: str, variant: str = "") -> None:
     one = load(name.partition(".")[0])[name]
     faulthandler.dump_traceback_later(one.deadline, exit=True)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # NumPy would start threads of its own
+    if getattr(sys.modules[one.run.__module__], "QUIET", False):
+        logging.getLogger("metrics_sdk").addHandler(logging.NullHandler())
     host = Host(variant, Path.cwd())
     one.run(host)
     host.check()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import logging
 import threading
 import time
 import types
@@ -16,7 +15,8 @@ from catalogue.host import Host, Ledger, check_accounts
 import metrics_sdk as metrics
 from metrics_sdk import Config, Export, MetricsSDK
 
-logging.getLogger("metrics_sdk").addHandler(logging.NullHandler())
+#: What is dropped is logged, which is no harm, and would be on stderr.
+QUIET = True
 
 NOTHING_READABLE = {"metrics_sdk.attributes": "invalid"}
 UNPRINTABLE = "<unprintable>"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import sqlite3
 import sys
 import urllib.request
@@ -20,7 +19,8 @@ from metrics_sdk import Config, DeclarationError, Export, MetricsSDK, Snapshot
 from metrics_sdk.exporters import ConsoleExporter, JsonLinesExporter, MemoryExporter
 from metrics_sdk.snapshot import ExplicitBuckets, Metric, Point
 
-logging.getLogger("metrics_sdk").addHandler(logging.NullHandler())
+#: What is dropped is logged, which is no harm, and would be on stderr.
+QUIET = True
 
 FUZZ = str(Path(__file__).parents[2] / "fuzz")
 
