@@ -182,7 +182,7 @@ BUGS = (
                 "                except BaseException as error:\n",
                 "                except Exception as error:\n",
             ),
-            Edit("metrics_sdk/flusher.py", "not self._spawn(self._longer_pause())", "False"),
+            Edit("metrics_sdk/flusher.py", "not self._spawn(pause and self._longer_pause())", "False"),
         ),
         case("exporters.killed[flusher]"),
     ),
@@ -226,7 +226,7 @@ BUGS = (
     Bug(
         "not-at-exit",
         "the interpreter's exit delivers nothing",
-        (Edit("metrics_sdk/process_end.py", "        _waiting[id(self)] = deliver\n", ""),),
+        (Edit("metrics_sdk/process_end.py", "        _waiting[id(self)] = self\n", ""),),
         case("exits.of_a_program[end of the script]"),
     ),
     Bug(
