@@ -64,11 +64,14 @@ class CallbackRunner:
     def _start(self) -> None:
         if not self._running:
             self._running = True
-            self._alarm = Alarm()  # of one kind with the thread that sleeps by it: gevent may have patched both since
             try:
+                self._alarm = Alarm()  # of one kind with the thread that sleeps by it: gevent may have patched both since
                 _thread.start_new_thread(self._run, (self._alarm,))
             except RuntimeError:
                 self._running = False
+            except BaseException:  # a handler's: whether there is a thread is not known, and the next one takes its place
+                self._running = False
+                raise
 
     def _run(self, alarm: Alarm) -> None:
         self._get_ident = _thread.get_ident
@@ -80,8 +83,9 @@ class CallbackRunner:
                 except BaseException as error:
                     self._faults.report("callbacks", "asking the observable callbacks was interrupted, it goes on", error)
         finally:
-            self._ident = None
-            self._running = False
+            if alarm is self._alarm:  # else another thread has taken its place
+                self._ident = None
+                self._running = False
 
     def _step(self, alarm: Alarm) -> None:
         alarm.sleep(None)

@@ -83,14 +83,15 @@ class ExportWorker:
         if self._running:
             return
         self._running = True
-        self._alarm, self._ended = (
-            Alarm(),
-            Latch(),
-        )  # of one kind with the thread that sleeps by it: gevent may have patched both since
         try:
-            _thread.start_new_thread(self._run, (self._alarm,))
+            # Of one kind with the thread that sleeps by them: gevent may have patched both since.
+            self._alarm, self._ended = Alarm(), Latch()
+            _thread.start_new_thread(self._run, (self._alarm, self._ended))
         except RuntimeError:
             self._running = False
+        except BaseException:  # a handler's: whether there is a thread is not known, and the next one takes its place
+            self._running = False
+            raise
 
     def is_current_thread(self) -> bool:
         """Tell whether the exporter itself is calling."""
@@ -153,10 +154,9 @@ class ExportWorker:
         self._stopped = True
         self._alarm.ring()
 
-    def _run(self, alarm: Alarm) -> None:
+    def _run(self, alarm: Alarm, ended: Latch) -> None:
         self._get_ident = _thread.get_ident
         self._ident = self._get_ident()
-        ended = self._ended
         try:
             while not self._stopped and alarm is self._alarm:
                 try:
@@ -169,8 +169,9 @@ class ExportWorker:
             if alarm is self._alarm:  # else the exporter has forked, and this is the child: it is the parent's
                 self._shutdown_exporter()
         finally:
-            self._ident = None
-            self._running = False
+            if alarm is self._alarm:  # else another thread has taken its place
+                self._ident = None
+                self._running = False
             ended.open()
 
     def _step(self) -> None:

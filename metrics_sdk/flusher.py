@@ -92,12 +92,16 @@ class Flusher:
                     self._faults.report("flusher", "a pass of the flusher failed, it goes on", error)
                     alarm.sleep(_AFTER_FAILURE)
         finally:
-            self._ident = None
-            pause, self._pause = self._pause, max(1.0, self._pause)  # at once, the first time
-            if not self._stopping and not self._spawn(pause and self._longer_pause()):
-                ended = self._ended()
-                if ended is not None:
-                    ended()
+            if alarm is self._alarm:  # else another thread has taken its place
+                self._ident = None
+                self._run_again()
+
+    def _run_again(self) -> None:
+        pause, self._pause = self._pause, max(1.0, self._pause)  # at once, the first time
+        if not self._stopping and not self._spawn(pause and self._longer_pause()):
+            ended = self._ended()
+            if ended is not None:
+                ended()
 
     def _pass(self, alarm: Alarm) -> None:
         next_pass = self._worked()

@@ -67,7 +67,7 @@ def test_an_exporter_is_never_called_twice_at_once_and_missed_ticks_are_let_go()
     assert gate.entered.wait(10)
     flushes = sdk.health().flushes
     until(lambda: sdk.health().flushes >= flushes + 5)
-    assert 1 == sdk.health().exporters["Gate"].queued
+    assert sdk.health().exporters["Gate"].queued <= 2  # the first tick, and one before the worker had begun
     gate.open.set()
     assert sdk.shutdown(10)
 

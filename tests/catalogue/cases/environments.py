@@ -266,6 +266,25 @@ def dropped(host: Host) -> None:
     assert atexit._ncallbacks() == hooks
 
 
+@case("SDKs that are dropped")
+def dropped_at_the_end(host: Host) -> None:
+    """The process ends right after the last reference is gone, with an exporter that takes its time: it is delivered all the same."""
+    program = """
+    import gc, time
+    from metrics_sdk import Config, MetricsSDK
+    class Slow:
+        def export(self, snapshot, timeout):
+            time.sleep(0.3)
+            print([point.value for metric in snapshot.metrics if metric.name == "c" for point in metric.points])
+        def shutdown(self): pass
+    sdk = MetricsSDK(Config(exporters=[Slow()]))
+    sdk.counter("c").add(5)
+    del sdk
+    gc.collect()
+    """
+    assert host.python(program) == "[5]\n"
+
+
 @case("copies and pickles", variants=("copy", "pickle", "elsewhere"))
 def copies(host: Host) -> None:
     """A copy of an instrument is that instrument; unpickled, it is the same-named one, in another process as well."""
@@ -316,6 +335,14 @@ if kind == "handler before":
         open("called", "w").close()
         sys.exit(7)
     signal.signal(signal.SIGTERM, before)
+if kind == "twice":
+    def before(number, frame):  # it takes its time, and whoever ends it is impatient
+        if not os.path.exists("called"):
+            open("called", "w").close()
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.3)
+            sys.exit(9)
+    signal.signal(signal.SIGTERM, before)
 if kind == "ignored":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 metrics.deliver_on_sigterm()
@@ -352,6 +379,7 @@ ENDED = {
     "busy": -15,
     "handler before": 7,
     "handler after": -15,
+    "twice": 9,
     "ignored": 0,
     "in a child": 0,
 }
@@ -373,7 +401,7 @@ def sigterm(host: Host) -> None:
     _, errors = child.communicate(timeout=20)
     assert (child.returncode, errors) == (ENDED[host.variant], ""), (child.returncode, errors)
     assert time.monotonic() - started < 5
-    assert os.path.exists("called") is host.variant.startswith("handler")
+    assert os.path.exists("called") is (host.variant.startswith("handler") or host.variant == "twice")
     import json
 
     found = [json.loads(line) for line in open("out")]

@@ -10,6 +10,7 @@ import signal
 import threading
 import time
 import weakref
+from fractions import Fraction
 from typing import Any
 
 from catalogue.case import case
@@ -130,7 +131,11 @@ def finalisers(host: Host) -> None:
 
 
 class Thrown(Exception):
-    """What the host's own handler throws."""
+    """What another thread throws in."""
+
+
+class ThrownByHandler(ValueError):
+    """What the host's own handler throws: of a kind that conversions of odd values raise as well."""
 
 
 @case("exception injected inside record", variants=("by a handler", "by another thread"))
@@ -138,6 +143,8 @@ def exception_injected(host: Host) -> None:
     """Exceptions at random instants propagate to the host, cost at most the call that they interrupt, and leave no lock held."""
     sdk = host.sdk(**BUSY)
     counter, latency = sdk.counter("c"), sdk.histogram("h")
+    kind: type[Exception] = ThrownByHandler if host.variant == "by a handler" else Thrown
+    values = [0.5, Fraction(1, 3), True] if kind is ThrownByHandler else [0.5]
     source = random.Random(3)
     wanted = host.size(500, 20_000)
     thrown = begun = done = 0
@@ -147,10 +154,10 @@ def exception_injected(host: Host) -> None:
     def throw() -> None:
         while thrown < wanted:
             wake.wait(source.uniform(0.0001, 0.001))
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(me, ctypes.py_object(Thrown))
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(me, ctypes.py_object(kind))
 
     def handler(*_: object) -> None:
-        raise Thrown
+        raise kind
 
     def work() -> None:
         # A call: on some releases an exception at a loop's back-jump skips the handlers of the loop's own frame.
@@ -162,7 +169,7 @@ def exception_injected(host: Host) -> None:
             counter.add(1, {"k": begun % 5})
             done += 1
             begun += 1
-            latency.record(0.5)
+            latency.record(values[begun % len(values)])
             done += 1
             if not begun % 1000:
                 sdk.query("h")
@@ -174,7 +181,7 @@ def exception_injected(host: Host) -> None:
     while thrown < wanted:
         try:
             work()
-        except Thrown:
+        except kind:
             thrown += 1
     quiet = False
     while not quiet:  # one more may be on its way
@@ -183,7 +190,7 @@ def exception_injected(host: Host) -> None:
             if thrower.ident is not None:
                 thrower.join()
             quiet = True
-        except Thrown:
+        except kind:
             thrown += 1
     assert sdk.flush(10), sdk.health()
     health = sdk.health()
